@@ -1,0 +1,217 @@
+//! Flags of the servers and of the demo.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Flags of a store.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StoreFlags {
+    /// The member's name
+    #[arg(long, env = "BERTH_NAME", default_value = "default", help_heading = "Store")]
+    pub(crate) name: String,
+    /// Addresses for clients, separated by commas; port 0 takes a free one
+    #[arg(
+        long,
+        env = "BERTH_LISTEN_CLIENT",
+        value_name = "HOST:PORT[,..]",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:2379,127.0.0.1:4001",
+        help_heading = "Store"
+    )]
+    pub(crate) listen_client: Vec<String>,
+    /// Address for the other members of the cluster
+    #[arg(
+        long,
+        env = "BERTH_LISTEN_PEER",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:2380",
+        help_heading = "Store"
+    )]
+    pub(crate) listen_peer: String,
+    /// URLs that clients are told to use; those of --listen-client unless given
+    #[arg(
+        long,
+        env = "BERTH_ADVERTISE_CLIENT_URLS",
+        value_name = "URL[,..]",
+        value_delimiter = ',',
+        help_heading = "Store"
+    )]
+    pub(crate) advertise_client_urls: Vec<String>,
+    /// Entries of the log between two snapshots
+    #[arg(
+        long,
+        env = "BERTH_SNAPSHOT_COUNT",
+        value_name = "N",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Store"
+    )]
+    pub(crate) snapshot_count: u64,
+}
+
+/// Flags of an engine.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineFlags {
+    /// Where the engine keeps what need not survive a reboot
+    #[arg(
+        long,
+        env = "BERTH_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/berth",
+        help_heading = "Engine"
+    )]
+    pub(crate) run_dir: PathBuf,
+    /// Socket of the Docker Engine API
+    #[arg(
+        long,
+        env = "BERTH_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/berth/berth.sock",
+        help_heading = "Engine"
+    )]
+    pub(crate) socket: String,
+    /// Group that may use the socket besides root
+    #[arg(
+        long,
+        env = "BERTH_SOCKET_GROUP",
+        value_name = "GROUP",
+        help_heading = "Engine"
+    )]
+    pub(crate) socket_group: Option<String>,
+    /// Name of the network bridge
+    #[arg(long, env = "BERTH_BRIDGE", default_value = "berth0", help_heading = "Engine")]
+    pub(crate) bridge: String,
+    /// Addresses of the containers
+    #[arg(
+        long,
+        env = "BERTH_SUBNET",
+        value_name = "CIDR",
+        default_value = "172.29.0.0/16",
+        help_heading = "Engine"
+    )]
+    pub(crate) subnet: String,
+    /// Name of the nftables table
+    #[arg(long, env = "BERTH_TABLE", default_value = "berth", help_heading = "Engine")]
+    pub(crate) table: String,
+    /// Name of the cgroup above those of the containers
+    #[arg(
+        long,
+        env = "BERTH_CGROUP_PARENT",
+        value_name = "NAME",
+        default_value = "berth",
+        help_heading = "Engine"
+    )]
+    pub(crate) cgroup_parent: String,
+    /// On SIGTERM stop the containers and take down bridge, table and cgroups
+    ///
+    /// Without it running containers go on, and the next start of the engine adopts them.
+    #[arg(long, env = "BERTH_STOP_CONTAINERS", help_heading = "Engine")]
+    pub(crate) stop_containers: bool,
+    /// Seconds that a container's key lives without its engine; it is refreshed at a third of it
+    #[arg(
+        long,
+        env = "BERTH_TTL",
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        help_heading = "Engine"
+    )]
+    pub(crate) ttl: u64,
+    /// Directory of the store that containers are registered in
+    #[arg(
+        long,
+        env = "BERTH_PREFIX",
+        value_name = "KEY",
+        default_value = "/services",
+        help_heading = "Engine"
+    )]
+    pub(crate) prefix: String,
+}
+
+/// Run a store and an engine in the foreground.
+///
+/// For keys: curl -L http://127.0.0.1:2379/v2/keys/message -X PUT -d value=Hello
+///
+/// For containers: docker -H unix:///run/berth/berth.sock run -d --name web -p 8000:80 IMAGE
+///
+/// Both write one log to standard error; BERTH_LOG sets its level (error, warn, info, debug). SIGINT and SIGTERM end
+/// it cleanly, and a second start on the same data goes on where it was.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DevArgs {
+    /// Directory for all data: store/ and engine/ below it
+    #[arg(
+        long,
+        env = "BERTH_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/berth"
+    )]
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+}
+
+/// Run a store alone.
+///
+/// It answers etcd's v2 keys API. A write is on the disk before it is answered.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StoreArgs {
+    /// Directory for the data; one store at a time may use it
+    #[arg(
+        long,
+        env = "BERTH_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/berth/store"
+    )]
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreFlags,
+    /// End when standard input does
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+/// Run an engine alone.
+///
+/// It answers the Docker Engine API and registers running containers in the store given with --store.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineArgs {
+    /// Directory for images, containers and records; one engine at a time may use it
+    #[arg(
+        long,
+        env = "BERTH_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/berth/engine"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// Members of the store to register containers in; without it none are registered
+    #[arg(long, env = "BERTH_STORE", value_name = "URL[,URL]")]
+    pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineFlags,
+    /// End when standard input does
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+/// See everything once, on a store and an engine of its own in a temporary directory.
+///
+/// Every request is shown as a curl command line that can be pasted into another terminal (best with --keep). Every
+/// answer is checked; a wrong one ends the demo with exit code 1. Nothing stays behind in any case: no process,
+/// mount, network interface, firewall table, cgroup or file.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Leave everything up until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Seconds that a container's key lives without its engine
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=600)
+    )]
+    pub(crate) ttl: u64,
+}

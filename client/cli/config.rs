@@ -1,0 +1,104 @@
+//! From flags to the settings of the servers.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use berth_engine::EngineConfig;
+use berth_node::NodeConfig;
+
+use crate::args::{EngineFlags, StoreFlags};
+use crate::system::VERSION;
+
+/// The settings of a store.
+pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeConfig> {
+    let mut client_listen = Vec::new();
+    for text in flags.listen_client.iter().filter(|text| !text.trim().is_empty()) {
+        client_listen.extend(addresses("--listen-client", text)?);
+    }
+    if client_listen.is_empty() {
+        bail!("--listen-client: an address is needed");
+    }
+    let peer_listen = match flags.listen_peer.trim() {
+        "" => None,
+        text => addresses("--listen-peer", text)?.first().copied(),
+    };
+    Ok(NodeConfig {
+        name: flags.name.clone(),
+        data_dir: data_dir.to_owned(),
+        client_listen,
+        peer_listen,
+        advertise_client_urls: flags.advertise_client_urls.clone(),
+        snapshot_count: flags.snapshot_count,
+    })
+}
+
+/// The addresses of `HOST:PORT`; a URL is taken as well, as etcd's flags have them.
+fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let text = text.trim();
+    let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let found: Vec<SocketAddr> = plain
+        .to_socket_addrs()
+        .with_context(|| format!("{flag} {text:?}: it must be HOST:PORT"))?
+        .collect();
+    if found.is_empty() {
+        bail!("{flag} {text:?}: the host has no address");
+    }
+    Ok(found)
+}
+
+/// The settings of an engine.
+pub(crate) fn engine(flags: &EngineFlags, data_dir: &Path) -> anyhow::Result<EngineConfig> {
+    let socket = flags.socket.strip_prefix("unix://").unwrap_or(&flags.socket);
+    if !socket.starts_with('/') {
+        bail!("--socket {:?}: it must be an absolute path", flags.socket);
+    }
+    Ok(EngineConfig {
+        data_dir: absolute(data_dir)?,
+        run_dir: absolute(&flags.run_dir)?,
+        socket: PathBuf::from(socket),
+        socket_group: flags.socket_group.clone(),
+        executable: executable()?,
+        bridge: flags.bridge.clone(),
+        subnet: flags.subnet.clone(),
+        table: flags.table.clone(),
+        cgroup_parent: flags.cgroup_parent.clone(),
+        version: VERSION.to_owned(),
+        git_commit: option_env!("BERTH_GIT_COMMIT").unwrap_or_default().to_owned(),
+    })
+}
+
+/// Mounts and sockets outlive the working directory of this process.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+/// This program's file. One that was replaced while it runs has no path any more, but can still be opened.
+pub(crate) fn executable() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("finding berth's own executable")?;
+    Ok(if path.exists() {
+        path
+    } else {
+        PathBuf::from("/proc/self/exe")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let check = |text: &str| match addresses("--listen-client", text) {
+            Ok(found) => format!("{found:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(check("127.0.0.1:0"), "[127.0.0.1:0]");
+        assert_eq!(check("http://127.0.0.1:4001/"), "[127.0.0.1:4001]");
+        assert_eq!(check("[::1]:1"), "[[::1]:1]");
+        assert_eq!(
+            check("nonsense"),
+            r#"--listen-client "nonsense": it must be HOST:PORT"#
+        );
+    }
+}

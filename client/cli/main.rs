@@ -1,0 +1,141 @@
+//! The `berth` binary: reads the command line, does one thing, ends with its exit code.
+#![forbid(unsafe_code)]
+
+mod announce;
+mod args;
+mod config;
+mod containers;
+mod demo;
+mod exit;
+mod hello;
+mod images;
+mod kv;
+mod log;
+mod output;
+mod run_request;
+mod serve;
+mod system;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::exit;
+
+use clap::{CommandFactory, Parser};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{Cli, Command, Global};
+use crate::exit::{ENGINE_REFUSES, FAILED, Failure, Outcome};
+
+/// Exit code of a command line that makes no sense, except where docker or etcdctl have another.
+const WRONG_WORDS: u8 = 2;
+
+fn main() {
+    // Processes that berth makes of itself; they must not have a runtime or a second thread.
+    match std::env::args_os()
+        .nth(1)
+        .as_deref()
+        .and_then(|word| word.to_str())
+    {
+        Some("__keeper") => berth_exec::keeper::run(),
+        Some("__hello") => hello::run(),
+        Some(demo::JANITOR) => demo::janitor(),
+        _ => {}
+    }
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            let wrong = error.use_stderr();
+            exit(if wrong { i32::from(wrong_words(&words)) } else { 0 });
+        }
+    };
+    let outcome = carry_out(cli);
+    let code = outcome.unwrap_or_else(|Failure { code, error }| {
+        if let Some(error) = error {
+            terminal::tell(&format!("{error:#}"));
+        }
+        code
+    });
+    // Not a return: a thread that still waits for standard input would hold the process up.
+    exit(i32::from(code));
+}
+
+/// The exit code of wrong words: 125 for `run` as docker has it, 1 for keys as etcdctl has it.
+fn wrong_words(words: &[OsString]) -> u8 {
+    let command = words
+        .iter()
+        .skip(1)
+        .filter_map(|word| word.to_str())
+        .find(|word| {
+            Cli::command()
+                .get_subcommands()
+                .any(|command| command.get_name() == *word)
+        });
+    match command {
+        Some("run") => ENGINE_REFUSES,
+        Some("set" | "get" | "ls" | "watch" | "rm") => FAILED,
+        _ => WRONG_WORDS,
+    }
+}
+
+fn carry_out(cli: Cli) -> Outcome {
+    let serves = matches!(
+        &cli.command,
+        Command::Dev(_) | Command::Store(_) | Command::Engine(_)
+    );
+    let runtime = if serves {
+        Builder::new_multi_thread().enable_all().build()
+    } else {
+        Builder::new_current_thread().enable_all().build()
+    };
+    answer(&runtime?, cli.global, cli.command)
+}
+
+fn answer(runtime: &Runtime, global: Global, command: Command) -> Outcome {
+    let served = |served: anyhow::Result<()>| match served {
+        Ok(()) => Ok(0),
+        Err(error) => Err(Failure {
+            code: FAILED,
+            error: Some(error),
+        }),
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Demo(args) => demo::run(*args).await,
+            Command::Dev(args) => served(serve::dev(*args).await),
+            Command::Store(args) => served(serve::store(*args).await),
+            Command::Engine(args) => served(serve::engine(*args).await),
+            Command::Run(args) => containers::run(&global, *args).await,
+            Command::Ps(args) => containers::ps(&global, args).await,
+            Command::Logs(args) => containers::logs(&global, args).await,
+            Command::Start(args) => containers::start(&global, args).await,
+            Command::Stop(args) => containers::stop(&global, args).await,
+            Command::Restart(args) => containers::restart(&global, args).await,
+            Command::Kill(args) => containers::kill(&global, args).await,
+            Command::Rm(args) => match args.names.iter().filter(|name| kv::is_key(name)).count() {
+                0 => containers::remove(&global, args).await,
+                keys if keys == args.names.len() => kv::remove(&global, args).await,
+                _ => Err(Failure::usage(
+                    "keys (with a slash in front) and containers cannot be removed by one command".to_owned(),
+                )),
+            },
+            Command::Inspect(args) => containers::inspect(&global, args).await,
+            Command::Images(args) => images::images(&global, args).await,
+            Command::Import(args) => images::import(&global, args).await,
+            Command::Rmi(args) => images::remove(&global, args).await,
+            Command::Set(args) => kv::set(&global, args).await,
+            Command::Get(args) => kv::get(&global, args).await,
+            Command::Ls(args) => kv::ls(&global, args).await,
+            Command::Watch(args) => kv::watch(&global, args).await,
+            Command::Version => system::version(&global).await,
+            Command::Info => system::info(&global).await,
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
+                terminal::print(&String::from_utf8_lossy(&script))?;
+                Ok(0)
+            }
+        }
+    })
+}

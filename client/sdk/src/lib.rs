@@ -1,0 +1,23 @@
+//! Clients for the keys API and the Engine API, over TCP and unix sockets.
+//!
+//! [`EtcdClient`] speaks to a list of store members, [`EngineClient`] to one engine. Both stand on [`Transport`],
+//! which makes a fresh connection for every request.
+#![forbid(unsafe_code)]
+
+mod docker;
+mod endpoints;
+mod error;
+mod etcd;
+mod streams;
+mod transport;
+
+pub use docker::{
+    AttachStreams, EngineClient, ImportOptions, ListOptions, LogsOptions, PendingExit, WaitCondition,
+};
+pub use endpoints::{Endpoint, EndpointError, parse_endpoints};
+pub use error::SdkError;
+pub use etcd::{DeleteOptions, EtcdClient, GetOptions, KeyAnswer, SetOptions, WatchOptions};
+pub use streams::{Attached, AttachedInput, FrameStream, LineStream};
+pub use transport::{Answer, Call, Transport};
+
+pub use http::{Method, StatusCode};

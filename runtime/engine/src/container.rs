@@ -1,0 +1,179 @@
+//! What is known about one container: the record that survives the daemon.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use berth_plan::{Plan, Spec};
+use berth_wire::docker::{ContainerConfig, HostConfig, PathSet};
+use serde::{Deserialize, Serialize};
+
+use crate::registration::{RegisteredPort, Registration};
+
+/// A container. Times are nanoseconds since 1970, 0 for never.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    /// Without the leading slash.
+    pub(crate) name: String,
+    pub(crate) created: i64,
+    /// The image as the client named it.
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    /// The request, completed from the image.
+    pub(crate) config: ContainerConfig,
+    pub(crate) host_config: HostConfig,
+    pub(crate) spec: Spec,
+    pub(crate) run: Run,
+}
+
+/// The present or the last run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) status: Status,
+    pub(crate) pid: i64,
+    pub(crate) exit_code: i64,
+    pub(crate) error: String,
+    pub(crate) oom_killed: bool,
+    pub(crate) started_at: i64,
+    pub(crate) finished_at: i64,
+    /// Its place in the network while it runs (and until what it held is cleaned up).
+    pub(crate) place: Option<Place>,
+    /// What was done to the host for it, so that it can be undone.
+    pub(crate) plan: Option<Plan>,
+}
+
+/// The states that a client sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Never ran.
+    #[default]
+    Created,
+    /// Runs.
+    Running,
+    /// Ran.
+    Exited,
+    /// Is being removed.
+    Removing,
+    /// Could not be removed.
+    Dead,
+}
+
+impl Status {
+    /// As documents spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Removing => "removing",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Address and ports of a running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// None without a network of its own.
+    pub(crate) endpoint: Option<Address>,
+    pub(crate) ports: Vec<PublishedAt>,
+}
+
+/// An address on the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix_len: u8,
+    pub(crate) gateway: Ipv4Addr,
+    pub(crate) mac: String,
+}
+
+/// A published port with the host port that it got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PublishedAt {
+    pub(crate) container_port: u16,
+    pub(crate) protocol: String,
+    pub(crate) host_ip: Ipv4Addr,
+    pub(crate) host_port: u16,
+}
+
+/// What waiting clients watch: the run as it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RunState {
+    pub(crate) running: bool,
+    /// How many runs have ended since the daemon began to watch.
+    pub(crate) exits: u64,
+    pub(crate) exit_code: i64,
+    pub(crate) removed: bool,
+}
+
+/// A port and its protocol, `80/tcp`.
+pub(crate) fn parse_port(text: &str) -> Option<(u16, &str)> {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    Some((port.parse().ok()?, protocol))
+}
+
+impl Container {
+    /// What events say about it: image, name and all labels.
+    pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = self.config.labels.clone();
+        attributes.insert("image".to_owned(), self.image.clone());
+        attributes.insert("name".to_owned(), self.name.clone());
+        attributes
+    }
+
+    /// All ports, exposed and published, as `(port, protocol)`.
+    pub(crate) fn ports(&self) -> Vec<(u16, String)> {
+        let exposed: &PathSet = &self.config.exposed_ports;
+        let keys = exposed.keys().chain(self.host_config.port_bindings.keys());
+        let mut ports: Vec<(u16, String)> = keys
+            .filter_map(|key| parse_port(key))
+            .map(|(port, protocol)| (port, protocol.to_owned()))
+            .collect();
+        ports.sort();
+        ports.dedup();
+        ports
+    }
+
+    /// Where the port is published.
+    pub(crate) fn published(&self, port: u16, protocol: &str) -> Vec<&PublishedAt> {
+        let places = self.run.place.iter().flat_map(|place| &place.ports);
+        places
+            .filter(|place| place.container_port == port && place.protocol == protocol)
+            .collect()
+    }
+
+    /// The address on the bridge, if it runs and has one.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.run
+            .place
+            .as_ref()
+            .filter(|_| self.run.status == Status::Running)?
+            .endpoint
+            .as_ref()
+    }
+
+    /// What the announcer is to know; none unless it runs with an address of its own.
+    pub(crate) fn registration(&self) -> Option<Registration> {
+        let address = self.address()?.address;
+        let endpoints = self.ports().into_iter().map(|(port, protocol)| {
+            let published = self.published(port, &protocol);
+            let published = published
+                .first()
+                .map(|place| format!("{}:{}", place.host_ip, place.host_port));
+            RegisteredPort {
+                port,
+                protocol,
+                address: format!("{address}:{port}"),
+                published,
+            }
+        });
+        Some(Registration {
+            container_id: self.id.clone(),
+            name: self.name.clone(),
+            labels: self.config.labels.clone(),
+            endpoints: endpoints.collect(),
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Containers as the documents of the API show them.
+
+use std::collections::BTreeMap;
+
+use berth_wire::docker::{
+    ContainerInspect, ContainerState, ContainerSummary, EndpointSettings, GraphDriver, HostNetworkMode,
+    NetworkSettings, PortBinding, PortMap, PortSummary, SummaryNetworkSettings,
+};
+
+use crate::clock;
+use crate::container::{Container, Status};
+use crate::duration;
+
+/// The id of the only network there is.
+pub(crate) const BRIDGE_NETWORK_ID: &str = "6272696467650000000000000000000000000000000000000000000000000001";
+
+/// The name of the storage driver.
+pub(crate) const DRIVER: &str = "overlay2";
+
+/// Files of a container, by their place in its directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    pub(crate) log: String,
+    pub(crate) hosts: String,
+    pub(crate) hostname: String,
+    pub(crate) resolv_conf: String,
+}
+
+/// The inspect document.
+pub(crate) fn inspect(container: &Container, paths: Paths) -> ContainerInspect {
+    let command = command(container);
+    ContainerInspect {
+        id: container.id.clone(),
+        created: clock::render(container.created),
+        path: command.first().cloned().unwrap_or_default(),
+        args: command.get(1..).unwrap_or_default().to_vec(),
+        state: state(container),
+        image: container.image_id.clone(),
+        resolv_conf_path: paths.resolv_conf,
+        hostname_path: paths.hostname,
+        hosts_path: paths.hosts,
+        log_path: paths.log,
+        name: format!("/{}", container.name),
+        restart_count: 0,
+        driver: DRIVER.to_owned(),
+        platform: "linux".to_owned(),
+        host_config: container.host_config.clone(),
+        graph_driver: GraphDriver {
+            name: DRIVER.to_owned(),
+            data: BTreeMap::new(),
+        },
+        config: container.config.clone(),
+        network_settings: network_settings(container),
+        ..ContainerInspect::default()
+    }
+}
+
+/// A row of the list; `image` is the name to show, which is the id once the tag points elsewhere.
+pub(crate) fn summary(container: &Container, image: String, now: i64) -> ContainerSummary {
+    ContainerSummary {
+        id: container.id.clone(),
+        names: vec![format!("/{}", container.name)],
+        image,
+        image_id: container.image_id.clone(),
+        command: quoted_command(&command(container)),
+        created: container.created.div_euclid(clock::NANOS_PER_SECOND),
+        ports: port_rows(container),
+        labels: container.config.labels.clone(),
+        state: container.run.status.as_str().to_owned(),
+        status: status_text(container, now),
+        host_config: HostNetworkMode {
+            network_mode: container.host_config.network_mode.clone(),
+        },
+        network_settings: SummaryNetworkSettings {
+            networks: networks(container),
+        },
+        ..ContainerSummary::default()
+    }
+}
+
+/// Entrypoint and arguments in one list.
+fn command(container: &Container) -> Vec<String> {
+    let entrypoint = container.config.entrypoint.iter().flat_map(|words| &words.0);
+    let arguments = container.config.cmd.iter().flat_map(|words| &words.0);
+    entrypoint.chain(arguments).cloned().collect()
+}
+
+fn quoted_command(command: &[String]) -> String {
+    let quote = |word: &String| {
+        if word.contains(' ') {
+            format!("'{word}'")
+        } else {
+            word.clone()
+        }
+    };
+    command.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+fn state(container: &Container) -> ContainerState {
+    let run = &container.run;
+    ContainerState {
+        status: run.status.as_str().to_owned(),
+        running: run.status == Status::Running,
+        oom_killed: run.oom_killed,
+        dead: run.status == Status::Dead,
+        pid: run.pid,
+        exit_code: run.exit_code,
+        error: run.error.clone(),
+        started_at: clock::render(run.started_at),
+        finished_at: clock::render(run.finished_at),
+        ..ContainerState::default()
+    }
+}
+
+/// `Status` of a list row, such as `Up 5 minutes`.
+pub(crate) fn status_text(container: &Container, now: i64) -> String {
+    let ago = |since: i64| duration::words((now - since).max(0) / clock::NANOS_PER_SECOND);
+    let run = &container.run;
+    match run.status {
+        Status::Created => "Created".to_owned(),
+        Status::Running => format!("Up {}", ago(run.started_at)),
+        Status::Exited => format!("Exited ({}) {} ago", run.exit_code, ago(run.finished_at)),
+        Status::Removing => "Removal In Progress".to_owned(),
+        Status::Dead => "Dead".to_owned(),
+    }
+}
+
+fn port_rows(container: &Container) -> Vec<PortSummary> {
+    if container.run.status != Status::Running {
+        return Vec::new();
+    }
+    let mut rows = Vec::new();
+    for (port, protocol) in container.ports() {
+        let published = container.published(port, &protocol);
+        rows.extend(published.iter().map(|place| PortSummary {
+            ip: place.host_ip.to_string(),
+            private_port: port,
+            public_port: Some(place.host_port),
+            protocol: protocol.clone(),
+        }));
+        if published.is_empty() {
+            rows.push(PortSummary {
+                private_port: port,
+                protocol,
+                ..PortSummary::default()
+            });
+        }
+    }
+    rows
+}
+
+fn port_map(container: &Container) -> PortMap {
+    if container.run.status != Status::Running {
+        return PortMap::new();
+    }
+    let entry = |(port, protocol): (u16, String)| {
+        let bindings: Vec<_> = container
+            .published(port, &protocol)
+            .iter()
+            .map(|place| PortBinding {
+                host_ip: place.host_ip.to_string(),
+                host_port: place.host_port.to_string(),
+            })
+            .collect();
+        (
+            format!("{port}/{protocol}"),
+            Some(bindings).filter(|bindings| !bindings.is_empty()),
+        )
+    };
+    container.ports().into_iter().map(entry).collect()
+}
+
+/// The networks of a container: the bridge under its public name, or the mode it was given.
+fn networks(container: &Container) -> BTreeMap<String, EndpointSettings> {
+    let name = match container.host_config.network_mode.as_str() {
+        "" | "default" | "bridge" => "bridge",
+        other => other,
+    };
+    let mut settings = EndpointSettings::default();
+    if name == "bridge" {
+        BRIDGE_NETWORK_ID.clone_into(&mut settings.network_id);
+    }
+    if let Some(address) = container.address() {
+        settings.endpoint_id.clone_from(&container.id);
+        settings.gateway = address.gateway.to_string();
+        settings.ip_address = address.address.to_string();
+        settings.ip_prefix_len = address.prefix_len;
+        settings.mac_address.clone_from(&address.mac);
+    }
+    BTreeMap::from([(name.to_owned(), settings)])
+}
+
+fn network_settings(container: &Container) -> NetworkSettings {
+    let networks = networks(container);
+    let on_bridge = networks.get("bridge").cloned().unwrap_or_default();
+    NetworkSettings {
+        ports: port_map(container),
+        sandbox_id: if container.run.status == Status::Running {
+            container.id.clone()
+        } else {
+            String::new()
+        },
+        endpoint_id: on_bridge.endpoint_id,
+        gateway: on_bridge.gateway,
+        ip_address: on_bridge.ip_address,
+        ip_prefix_len: on_bridge.ip_prefix_len,
+        mac_address: on_bridge.mac_address,
+        networks,
+        ..NetworkSettings::default()
+    }
+}

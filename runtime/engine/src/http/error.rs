@@ -1,0 +1,88 @@
+//! Refusals as HTTP answers: the only place that chooses status codes.
+
+use axum::body::Body;
+use berth_images::ImageError;
+use berth_wire::docker::ErrorBody;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::error::{Failure, LaunchFailureKind};
+
+/// The answer that a failure becomes. The content type must be exactly this one: the CLI compares it as text.
+pub(crate) fn response(failure: &Failure) -> Response<Body> {
+    let status = status(failure);
+    if status.is_server_error() {
+        tracing::warn!(%status, error = %failure, "request failed");
+    }
+    if let Failure::TooOld(_) = failure {
+        return plain(status, failure.to_string());
+    }
+    let body = serde_json::to_vec(&ErrorBody {
+        message: failure.to_string(),
+    })
+    .unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn plain(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn status(failure: &Failure) -> StatusCode {
+    match failure {
+        Failure::NoSuchContainer(_)
+        | Failure::NoSuchImage(_)
+        | Failure::NoSuchThing(_)
+        | Failure::NoSuchPage => StatusCode::NOT_FOUND,
+        Failure::AmbiguousContainer { .. }
+        | Failure::BadName(_)
+        | Failure::SameName
+        | Failure::BadSignal(_)
+        | Failure::NoStream
+        | Failure::BadParameter { .. }
+        | Failure::Filter(_)
+        | Failure::ContentType(_)
+        | Failure::Json(_)
+        | Failure::Body(_)
+        | Failure::TooNew(_)
+        | Failure::TooOld(_)
+        | Failure::EmptyConfig
+        | Failure::StartWithBody
+        | Failure::NoUpgrade
+        | Failure::Plan(_) => StatusCode::BAD_REQUEST,
+        Failure::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Failure::NameTaken { .. }
+        | Failure::NotRunning { .. }
+        | Failure::StillRunning { .. }
+        | Failure::BeingRemoved { .. } => StatusCode::CONFLICT,
+        Failure::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        Failure::Image(error) => image_status(error),
+        Failure::Launch(failure) => match failure.kind {
+            LaunchFailureKind::CommandNotFound
+            | LaunchFailureKind::CommandNotExecutable
+            | LaunchFailureKind::BadRequest => StatusCode::BAD_REQUEST,
+            LaunchFailureKind::Host => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+        Failure::EraseFailed { .. } | Failure::Exec(_) | Failure::Record(_) | Failure::Io(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        Failure::Stopping | Failure::TooManyAttached(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn image_status(error: &ImageError) -> StatusCode {
+    match error {
+        ImageError::NotFound(_) => StatusCode::NOT_FOUND,
+        ImageError::Other => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

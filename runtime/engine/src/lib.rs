@@ -1,0 +1,32 @@
+//! The container engine: life cycle, records and the Docker Engine API.
+//!
+//! One thread owns the state of all containers ([`Engine`] talks to it through a bounded channel); everything that
+//! takes time runs outside of it and comes back as an input.
+#![forbid(unsafe_code)]
+
+mod actions;
+mod clock;
+mod config;
+mod container;
+mod documents;
+mod duration;
+mod engine;
+mod error;
+mod event_loop;
+mod events;
+mod filters;
+mod handle;
+mod http;
+mod lifecycle;
+mod logs;
+mod merge;
+mod names;
+mod records;
+mod recover;
+mod registration;
+mod socket;
+
+pub use config::{EngineConfig, Subnet};
+pub use engine::{Engine, ShutdownMode};
+pub use error::EngineError;
+pub use registration::{RegisteredPort, Registration};

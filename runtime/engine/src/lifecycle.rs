@@ -1,0 +1,390 @@
+//! The life of one container as a pure machine: inputs in, effects out, no clock, no IO.
+//!
+//! A request carries a ticket; every ticket is answered exactly once. Requests that must wait (a start while the last
+//! run is still being cleaned up, a removal of a running container) wait inside the machine.
+
+/// Names one waiting request; the event loop knows whom it belongs to.
+pub(crate) type Ticket = u64;
+
+/// Where a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing of it exists on the host: made but not run, or run and cleaned up.
+    Idle,
+    /// A launch is under way.
+    Starting,
+    /// The process runs.
+    Running,
+    /// The process has ended, what the host still holds of it is being undone.
+    Cleaning,
+    /// Its files and records are being removed.
+    Erasing,
+    /// Gone.
+    Gone,
+}
+
+/// What happens to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Start it.
+    Start(Ticket),
+    /// Stop it: the signal first, SIGKILL after the grace time; no grace time means to wait for ever.
+    Stop {
+        ticket: Ticket,
+        signal: i32,
+        grace: Grace,
+    },
+    /// Stop it if it runs, then start it.
+    Restart {
+        ticket: Ticket,
+        signal: i32,
+        grace: Grace,
+    },
+    /// Send a signal.
+    Kill { ticket: Ticket, signal: i32 },
+    /// Remove it, `force` also while it runs.
+    Remove { ticket: Ticket, force: bool },
+    /// The launch succeeded.
+    Launched,
+    /// The launch failed and left nothing behind.
+    LaunchFailed,
+    /// The process ended.
+    Exited,
+    /// The grace time of the stop with this number is over.
+    GraceOver(u64),
+    /// What the host held of the ended process is gone.
+    Cleaned,
+    /// Files and records are gone.
+    Erased,
+    /// Files could not be removed.
+    EraseFailed,
+}
+
+/// How long a stop waits before it kills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grace {
+    /// So many seconds.
+    Seconds(u64),
+    /// For ever.
+    Endless,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Launch the container; `Launched` or `LaunchFailed` comes back.
+    Launch,
+    /// Send a signal to its first process.
+    Signal(i32),
+    /// Send a signal to its first process and answer the request when it has been sent.
+    Deliver { ticket: Ticket, signal: i32 },
+    /// Call `GraceOver(number)` after so many seconds.
+    ArmGrace { number: u64, seconds: u64 },
+    /// Undo what the host holds of the run; `Cleaned` comes back.
+    Clean,
+    /// Remove files and records; `Erased` or `EraseFailed` comes back.
+    Erase,
+    /// Answer a request.
+    Answer(Ticket, Answer),
+    /// Tell the world that a stop or restart is complete.
+    Tell(Told),
+}
+
+/// Events that only the life cycle knows about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The process runs.
+    Started,
+    /// A request to stop has been fulfilled.
+    Stopped,
+    /// A request to restart has been fulfilled.
+    Restarted,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// As asked.
+    Done,
+    /// It was so already.
+    AlreadyThere,
+    /// The launch failed; the reason is with the container.
+    LaunchFailed,
+    /// It needs a running container.
+    NotRunning,
+    /// It needs a stopped container.
+    StillRunning,
+    /// The container is being removed.
+    BeingRemoved,
+    /// Files could not be removed.
+    EraseFailed,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Life {
+    phase: Phase,
+    auto_remove: bool,
+    /// Numbers the stops, so that a late `GraceOver` of an earlier one does no harm.
+    stop_number: u64,
+    /// The launch under way is (also) the second half of a restart.
+    launch_restarts: bool,
+    starters: Vec<Ticket>,
+    stoppers: Vec<Ticket>,
+    restarters: Vec<Ticket>,
+    removers: Vec<Ticket>,
+    /// A signal for a process whose launch is still under way.
+    pending_signals: Vec<(i32, Option<u64>)>,
+}
+
+impl Life {
+    /// A container that does not run.
+    pub(crate) fn idle(auto_remove: bool) -> Self {
+        Self::in_phase(Phase::Idle, auto_remove)
+    }
+
+    /// A container that was found running.
+    pub(crate) fn running(auto_remove: bool) -> Self {
+        Self::in_phase(Phase::Running, auto_remove)
+    }
+
+    fn in_phase(phase: Phase, auto_remove: bool) -> Self {
+        Self {
+            phase,
+            auto_remove,
+            stop_number: 0,
+            launch_restarts: false,
+            starters: Vec::new(),
+            stoppers: Vec::new(),
+            restarters: Vec::new(),
+            removers: Vec::new(),
+            pending_signals: Vec::new(),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes one input.
+    pub(crate) fn step(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Start(ticket) => self.start(ticket, &mut effects),
+            Input::Stop {
+                ticket,
+                signal,
+                grace,
+            } => self.stop(ticket, signal, grace, &mut effects),
+            Input::Restart {
+                ticket,
+                signal,
+                grace,
+            } => self.restart(ticket, signal, grace, &mut effects),
+            Input::Kill { ticket, signal } => self.kill(ticket, signal, &mut effects),
+            Input::Remove { ticket, force } => self.remove(ticket, force, &mut effects),
+            Input::Launched => self.launched(&mut effects),
+            Input::LaunchFailed => self.launch_failed(&mut effects),
+            Input::Exited => self.exited(&mut effects),
+            Input::GraceOver(number) => {
+                if number == self.stop_number && self.phase == Phase::Running {
+                    effects.push(Effect::Signal(SIGKILL));
+                }
+            }
+            Input::Cleaned => self.cleaned(&mut effects),
+            Input::Erased => self.erased(Answer::Done, &mut effects),
+            Input::EraseFailed => self.erased(Answer::EraseFailed, &mut effects),
+        }
+        effects
+    }
+
+    fn start(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Idle => {
+                self.starters.push(ticket);
+                self.launch(effects);
+            }
+            Phase::Starting | Phase::Cleaning if self.removers.is_empty() => self.starters.push(ticket),
+            Phase::Running => effects.push(Effect::Answer(ticket, Answer::AlreadyThere)),
+            Phase::Starting | Phase::Cleaning | Phase::Erasing | Phase::Gone => {
+                effects.push(Effect::Answer(ticket, Answer::BeingRemoved));
+            }
+        }
+    }
+
+    fn launch(&mut self, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Starting;
+        effects.push(Effect::Launch);
+    }
+
+    /// A launch that fulfils the waiting restarts; one asked for from now on gets a launch of its own.
+    fn relaunch(&mut self, effects: &mut Vec<Effect>) {
+        self.launch_restarts = !self.restarters.is_empty();
+        self.starters.append(&mut self.restarters);
+        self.launch(effects);
+    }
+
+    fn stop(&mut self, ticket: Ticket, signal: i32, grace: Grace, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Starting | Phase::Running => {
+                self.stoppers.push(ticket);
+                self.begin_stop(signal, grace, effects);
+            }
+            Phase::Cleaning => self.stoppers.push(ticket),
+            Phase::Idle => effects.push(Effect::Answer(ticket, Answer::AlreadyThere)),
+            Phase::Erasing | Phase::Gone => effects.push(Effect::Answer(ticket, Answer::BeingRemoved)),
+        }
+    }
+
+    fn restart(&mut self, ticket: Ticket, signal: i32, grace: Grace, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Idle => {
+                self.restarters.push(ticket);
+                self.relaunch(effects);
+            }
+            Phase::Starting | Phase::Running if self.removers.is_empty() => {
+                self.restarters.push(ticket);
+                self.begin_stop(signal, grace, effects);
+            }
+            Phase::Cleaning if self.removers.is_empty() => self.restarters.push(ticket),
+            Phase::Starting | Phase::Running | Phase::Cleaning | Phase::Erasing | Phase::Gone => {
+                effects.push(Effect::Answer(ticket, Answer::BeingRemoved));
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, signal: i32, grace: Grace, effects: &mut Vec<Effect>) {
+        self.stop_number += 1;
+        let seconds = match grace {
+            Grace::Seconds(seconds) => Some(seconds),
+            Grace::Endless => None,
+        };
+        if self.phase == Phase::Starting {
+            self.pending_signals.push((signal, seconds));
+        } else {
+            self.signal(signal, seconds, effects);
+        }
+    }
+
+    fn signal(&self, signal: i32, grace: Option<u64>, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Signal(signal));
+        if let Some(seconds) = grace {
+            effects.push(Effect::ArmGrace {
+                number: self.stop_number,
+                seconds,
+            });
+        }
+    }
+
+    fn kill(&mut self, ticket: Ticket, signal: i32, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Running {
+            effects.push(Effect::Deliver { ticket, signal });
+        } else {
+            effects.push(Effect::Answer(ticket, Answer::NotRunning));
+        }
+    }
+
+    fn remove(&mut self, ticket: Ticket, force: bool, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Idle => {
+                self.removers.push(ticket);
+                self.erase(effects);
+            }
+            Phase::Starting | Phase::Running if !force => {
+                effects.push(Effect::Answer(ticket, Answer::StillRunning));
+            }
+            Phase::Starting | Phase::Running => {
+                self.removers.push(ticket);
+                self.begin_stop(SIGKILL, Grace::Endless, effects);
+            }
+            Phase::Cleaning | Phase::Erasing => self.removers.push(ticket),
+            Phase::Gone => effects.push(Effect::Answer(ticket, Answer::Done)),
+        }
+    }
+
+    fn launched(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.phase = Phase::Running;
+        effects.push(Effect::Tell(Told::Started));
+        if std::mem::take(&mut self.launch_restarts) {
+            effects.push(Effect::Tell(Told::Restarted));
+        }
+        answer_all(&mut self.starters, Answer::Done, effects);
+        for (signal, grace) in std::mem::take(&mut self.pending_signals) {
+            self.signal(signal, grace, effects);
+        }
+    }
+
+    fn launch_failed(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Starting {
+            return;
+        }
+        self.phase = Phase::Idle;
+        self.pending_signals.clear();
+        self.launch_restarts = false;
+        answer_all(&mut self.starters, Answer::LaunchFailed, effects);
+        answer_all(&mut self.restarters, Answer::LaunchFailed, effects);
+        answer_all(&mut self.stoppers, Answer::Done, effects);
+        if self.auto_remove || !self.removers.is_empty() {
+            self.erase(effects);
+        }
+    }
+
+    fn exited(&mut self, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Running => {
+                self.phase = Phase::Cleaning;
+                effects.push(Effect::Clean);
+            }
+            // The owner holds back an exit that overtakes the news of its launch.
+            Phase::Starting | Phase::Idle | Phase::Cleaning | Phase::Erasing | Phase::Gone => {}
+        }
+    }
+
+    fn cleaned(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Cleaning {
+            return;
+        }
+        self.phase = Phase::Idle;
+        if !self.stoppers.is_empty() || !self.restarters.is_empty() {
+            effects.push(Effect::Tell(Told::Stopped));
+        }
+        answer_all(&mut self.stoppers, Answer::Done, effects);
+        if !self.removers.is_empty() || (self.auto_remove && self.restarters.is_empty()) {
+            answer_all(&mut self.starters, Answer::BeingRemoved, effects);
+            answer_all(&mut self.restarters, Answer::BeingRemoved, effects);
+            self.erase(effects);
+        } else if !self.starters.is_empty() || !self.restarters.is_empty() {
+            self.relaunch(effects);
+        }
+    }
+
+    fn erase(&mut self, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Erasing;
+        effects.push(Effect::Erase);
+    }
+
+    fn erased(&mut self, answer: Answer, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Erasing {
+            return;
+        }
+        self.phase = if answer == Answer::Done {
+            Phase::Gone
+        } else {
+            Phase::Idle
+        };
+        answer_all(&mut self.removers, answer, effects);
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+fn answer_all(tickets: &mut Vec<Ticket>, answer: Answer, effects: &mut Vec<Effect>) {
+    effects.extend(tickets.drain(..).map(|ticket| Effect::Answer(ticket, answer)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! Turns a plan into flat data with everything opened, so that the stage allocates nothing and opens no path of the host.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use berth_plan::{MountFlags, MountOption, PLAN_VERSION, Plan, StageStep};
+use rustix::fs::{CWD, Dev, FileType, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+
+use crate::in_root::InRoot;
+use crate::sys::{Block, Filter};
+
+/// The kernel's limit for host and domain names, in bytes.
+const NAME_LIMIT: usize = 64;
+
+/// Steps of one stage; a plan with more is refused.
+const MAX_STEPS: usize = 1024;
+
+/// The most supplementary groups that the kernel takes.
+const MAX_GROUPS: usize = 65_536;
+
+/// A plan that is ready for the stage.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The detached root file system.
+    pub(crate) root: OwnedFd,
+    pub(crate) steps: Vec<Flat>,
+}
+
+/// [`StageStep`] as the stage takes it.
+#[derive(Debug)]
+pub(crate) enum Flat {
+    EnterNetwork(OwnedFd),
+    JoinCgroup(OwnedFd),
+    UnshareCgroup,
+    PrivateMounts,
+    AttachRoot,
+    Mount(Mount),
+    MakeDirectory { path: InRoot, mode: Mode },
+    MakeNode { path: InRoot, mode: Mode, device: Dev },
+    Symlink { text: CString, path: InRoot },
+    Bind(Bind),
+    PivotRoot,
+    ReadonlyRoot,
+    NullInput,
+    Hostname(Vec<u8>),
+    Domainname(Vec<u8>),
+    Sysctl { path: InRoot, value: Vec<u8> },
+    ReadonlyPath(InRoot),
+    MaskPath(InRoot),
+    SessionKeyring(CString),
+    Rlimit { resource: u32, soft: u64, hard: u64 },
+    OomScoreAdj(Vec<u8>),
+    Umask(Mode),
+    WorkingDirectory(InRoot),
+    OwnStreams(Uid),
+    NoNewPrivileges,
+    Seccomp(Filter),
+    DropBounding(u64),
+    Credentials { user: Uid, group: rustix::fs::Gid, groups: Vec<rustix::fs::Gid> },
+    Capabilities { permitted: u64, effective: u64 },
+    Exec { candidates: Vec<CString>, arguments: Block, environment: Block },
+}
+
+/// A new file system.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) kind: CString,
+    pub(crate) source: CString,
+    pub(crate) target: InRoot,
+    pub(crate) strict: bool,
+    pub(crate) attributes: MountAttrFlags,
+    pub(crate) options: Vec<(CString, Option<CString>)>,
+}
+
+/// A part of the host, opened.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) source: OwnedFd,
+    pub(crate) directory: bool,
+    pub(crate) target: InRoot,
+    pub(crate) recursive: bool,
+    pub(crate) attributes: MountAttrFlags,
+}
+
+/// Why a plan cannot be carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The plan as a whole.
+    Plan(&'static str),
+    /// One step, by its place, and what is wrong with it.
+    Step(usize, &'static str),
+    /// One step, whose file cannot be opened.
+    Open(usize, Errno),
+}
+
+/// Checks the plan, opens what it needs of the host and lays everything out.
+pub(crate) fn prepare(plan: &Plan, root: OwnedFd, network: Option<OwnedFd>) -> Result<Prepared, Refusal> {
+    check(plan)?;
+    let mut network: VecDeque<OwnedFd> = network.into_iter().collect();
+    let mut steps = Vec::with_capacity(plan.stage.len());
+    for (index, step) in plan.stage.iter().enumerate() {
+        steps.push(flatten(step, &mut network).map_err(|fault| match fault {
+            Fault::Malformed(reason) => Refusal::Step(index, reason),
+            Fault::Open(errno) => Refusal::Open(index, errno),
+        })?);
+    }
+    Ok(Prepared { root, steps })
+}
+
+fn check(plan: &Plan) -> Result<(), Refusal> {
+    if plan.version != PLAN_VERSION {
+        return Err(Refusal::Plan("the plan has a version that this keeper does not know"));
+    }
+    if plan.stage.len() > MAX_STEPS {
+        return Err(Refusal::Plan("the plan has too many steps"));
+    }
+    let place = |wanted: fn(&StageStep) -> bool| plan.stage.iter().position(wanted);
+    let attached = place(|step| matches!(step, StageStep::AttachRoot));
+    let pivoted = place(|step| matches!(step, StageStep::PivotRoot));
+    let private = place(|step| matches!(step, StageStep::PrivateMounts));
+    let executed = place(|step| matches!(step, StageStep::Exec { .. }));
+    let in_order = private.is_some() && private < attached && attached < pivoted && pivoted < executed;
+    if !in_order || executed.map(|index| index + 1) != Some(plan.stage.len()) {
+        return Err(Refusal::Plan(
+            "the plan does not make mounts private, attach the root, pivot and end with exec, in this order",
+        ));
+    }
+    Ok(())
+}
+
+enum Fault {
+    Malformed(&'static str),
+    Open(Errno),
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        Self::Open(errno)
+    }
+}
+
+fn inside(path: &Path) -> Result<InRoot, Fault> {
+    InRoot::new(path).ok_or(Fault::Malformed("the path is not absolute and clean"))
+}
+
+fn text(text: impl Into<Vec<u8>>) -> Result<CString, Fault> {
+    CString::new(text).map_err(|_| Fault::Malformed("a text has a zero byte in it"))
+}
+
+fn texts(list: &[String]) -> Result<Vec<CString>, Fault> {
+    list.iter().map(|entry| text(entry.as_str())).collect()
+}
+
+fn name(name: &str) -> Result<Vec<u8>, Fault> {
+    if name.len() > NAME_LIMIT {
+        return Err(Fault::Malformed("the name has more than 64 bytes"));
+    }
+    Ok(name.as_bytes().to_vec())
+}
+
+fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fault> {
+    Ok(match step {
+        StageStep::EnterNetwork => {
+            let network = network.pop_front();
+            Flat::EnterNetwork(network.ok_or(Fault::Malformed("no network namespace was made"))?)
+        }
+        StageStep::JoinCgroup { tasks } => {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            Flat::JoinCgroup(rustix::fs::open(tasks, flags, Mode::empty())?)
+        }
+        StageStep::UnshareCgroup => Flat::UnshareCgroup,
+        StageStep::PrivateMounts => Flat::PrivateMounts,
+        StageStep::AttachRoot => Flat::AttachRoot,
+        StageStep::Mount { .. }
+        | StageStep::MakeDirectory { .. }
+        | StageStep::MakeNode { .. }
+        | StageStep::Symlink { .. }
+        | StageStep::Bind { .. } => return flatten_mount(step),
+        StageStep::PivotRoot => Flat::PivotRoot,
+        StageStep::ReadonlyRoot => Flat::ReadonlyRoot,
+        StageStep::NullInput => Flat::NullInput,
+        StageStep::Hostname { name: text } => Flat::Hostname(name(text)?),
+        StageStep::Domainname { name: text } => Flat::Domainname(name(text)?),
+        StageStep::Sysctl { name, value } => Flat::Sysctl {
+            path: inside(&Path::new("/sys").join(name))?,
+            value: value.as_bytes().to_vec(),
+        },
+        StageStep::ReadonlyPath { path } => Flat::ReadonlyPath(inside(path)?),
+        StageStep::MaskPath { path } => Flat::MaskPath(inside(path)?),
+        StageStep::SessionKeyring { name } => Flat::SessionKeyring(text(name.as_str())?),
+        StageStep::Rlimit { resource, soft, hard } => Flat::Rlimit {
+            resource: *resource,
+            soft: *soft,
+            hard: *hard,
+        },
+        StageStep::OomScoreAdj { value } => Flat::OomScoreAdj(value.to_string().into_bytes()),
+        StageStep::Umask { mode } => Flat::Umask(Mode::from_raw_mode(*mode)),
+        StageStep::WorkingDirectory { path } => Flat::WorkingDirectory(inside(path)?),
+        StageStep::OwnStreams { .. }
+        | StageStep::NoNewPrivileges
+        | StageStep::Seccomp { .. }
+        | StageStep::DropBounding { .. }
+        | StageStep::Credentials { .. }
+        | StageStep::Capabilities { .. }
+        | StageStep::Exec { .. } => return flatten_rights(step),
+    })
+}
+
+fn flatten_mount(step: &StageStep) -> Result<Flat, Fault> {
+    Ok(match step {
+        StageStep::Mount {
+            kind,
+            source,
+            target,
+            strict,
+            flags,
+            options,
+        } => Flat::Mount(Mount {
+            kind: text(kind.as_str())?,
+            source: text(source.as_str())?,
+            target: inside(target)?,
+            strict: *strict,
+            attributes: attributes(*flags),
+            options: options.iter().map(option).collect::<Result<_, _>>()?,
+        }),
+        StageStep::MakeDirectory { path, mode } => Flat::MakeDirectory {
+            path: inside(path)?,
+            mode: Mode::from_raw_mode(*mode),
+        },
+        StageStep::MakeNode {
+            path,
+            mode,
+            major,
+            minor,
+        } => Flat::MakeNode {
+            path: inside(path)?,
+            mode: Mode::from_raw_mode(*mode),
+            device: rustix::fs::makedev(*major, *minor),
+        },
+        StageStep::Symlink { text: link, path } => Flat::Symlink {
+            text: text(link.as_str())?,
+            path: inside(path)?,
+        },
+        StageStep::Bind {
+            source,
+            target,
+            recursive,
+            flags,
+        } => {
+            let (source, directory) = open_source(source, *recursive)?;
+            Flat::Bind(Bind {
+                source,
+                directory,
+                target: inside(target)?,
+                recursive: *recursive,
+                attributes: attributes(*flags),
+            })
+        }
+        _ => return Err(Fault::Malformed("the step is none of mounts")),
+    })
+}
+
+fn flatten_rights(step: &StageStep) -> Result<Flat, Fault> {
+    Ok(match step {
+        StageStep::OwnStreams { uid } => Flat::OwnStreams(Uid::from_raw(*uid)),
+        StageStep::NoNewPrivileges => Flat::NoNewPrivileges,
+        StageStep::Seccomp { program } => Flat::Seccomp(Filter::unpack(program)),
+        StageStep::DropBounding { keep } => Flat::DropBounding(*keep),
+        StageStep::Credentials { uid, gid, groups } => {
+            // The kernel takes the highest number for "leave it as it is", which is root here.
+            if [*uid, *gid].iter().chain(groups).any(|id| *id == u32::MAX) || groups.len() > MAX_GROUPS {
+                return Err(Fault::Malformed("a user or group is out of range"));
+            }
+            Flat::Credentials {
+                user: Uid::from_raw(*uid),
+                group: rustix::fs::Gid::from_raw(*gid),
+                groups: groups.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect(),
+            }
+        }
+        StageStep::Capabilities { permitted, effective } => Flat::Capabilities {
+            permitted: *permitted,
+            effective: *effective,
+        },
+        StageStep::Exec { candidates, argv, env } => Flat::Exec {
+            candidates: texts(candidates)?,
+            arguments: Block::new(texts(argv)?),
+            environment: Block::new(texts(env)?),
+        },
+        _ => return Err(Fault::Malformed("the step is none of rights")),
+    })
+}
+
+fn option(option: &MountOption) -> Result<(CString, Option<CString>), Fault> {
+    let value = option.value.as_deref().map(text).transpose()?;
+    Ok((text(option.key.as_str())?, value))
+}
+
+fn attributes(flags: MountFlags) -> MountAttrFlags {
+    let MountFlags {
+        read_only,
+        nosuid,
+        nodev,
+        noexec,
+        strictatime,
+    } = flags;
+    let mut attributes = MountAttrFlags::empty();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, read_only);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, nosuid);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, nodev);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, noexec);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_STRICTATIME, strictatime);
+    attributes
+}
+
+/// A detached copy of a mount of the host.
+fn open_source(path: &Path, recursive: bool) -> Result<(OwnedFd, bool), Fault> {
+    if !path.is_absolute() {
+        return Err(Fault::Malformed("the source is not absolute"));
+    }
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let source = open_tree(CWD, path, flags)?;
+    let found = rustix::fs::fstat(&source)?;
+    Ok((source, FileType::from_raw_mode(found.st_mode) == FileType::Directory))
+}

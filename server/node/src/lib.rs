@@ -1,0 +1,1 @@
+//! The store's server: event loop, durable log, snapshots, HTTP.

@@ -1,0 +1,291 @@
+//! The only file that drives raft-rs: one Ready at a time becomes one [`Turn`], in the order Raft's safety needs.
+//!
+//! Writes are asynchronous: a Ready's entries are at once readable in [`Log`], go to the disk by a `Persist`, and count
+//! as durable when its number comes back. A Ready without need of a sync is not written on its own: the commit index
+//! it may carry travels with the next write, since it only ever lags behind what the log itself proves.
+
+use crate::compaction;
+use crate::config::{Limits, ReplicaConfig};
+use crate::effect::{Persist, SnapshotMark, Status};
+use crate::election;
+use crate::error::{FatalError, ReplicaError};
+use crate::log::Log;
+use crate::validate::{self, Receiver, Refusal};
+use berth_store::Store;
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole, Storage as _};
+
+/// Entries of one append message: large enough to catch up fast, small enough to share a connection with heartbeats.
+const MAX_APPEND_BYTES: u64 = 1 << 20;
+/// Append messages on their way to one member.
+const MAX_INFLIGHT_APPENDS: usize = 256;
+/// Entries handed to the state machine at once, so that a long catch-up is not one giant step.
+const MAX_COMMITTED_BYTES: u64 = 16 << 20;
+/// Entries proposed but not committed; a leader without a quorum refuses more instead of filling the memory.
+const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
+
+pub(crate) struct Consensus {
+    node: RawNode<Log>,
+    seed: u64,
+    shortest_election: usize,
+    /// The newest hard state that no `Persist` has carried yet.
+    unsaved: Option<HardState>,
+    /// Numbers of the last `Persist` given out and of the last one that came back.
+    written: u64,
+    persisted: u64,
+    /// The image of the snapshot message being stepped.
+    incoming: Option<(u64, Box<Store>)>,
+    /// Images given out to be written, to become the state when their number comes back.
+    installing: Option<(u64, SnapshotMark, Box<Store>)>,
+}
+
+/// What one Ready asks for.
+pub(crate) struct Turn {
+    pub(crate) send: Vec<Message>,
+    pub(crate) persist: Option<Persist>,
+    pub(crate) committed: Vec<Entry>,
+    pub(crate) reads: Vec<ReadState>,
+}
+
+impl Consensus {
+    /// Starts Raft over a recovered log. The only voter of a cluster leads at once.
+    pub(crate) fn start(config: &ReplicaConfig, log: Log) -> Result<Consensus, ReplicaError> {
+        if !log.voters().contains(&config.id) {
+            return Err(ReplicaError::NotAVoter { id: config.id });
+        }
+        let alone = log.voters() == [config.id];
+        let applied = log.first_index().map_err(ReplicaError::Raft)? - 1;
+        // What raft-rs has to say at its own level is covered by our own events.
+        let silent = slog::Logger::root(slog::Discard, slog::o!());
+        let node = RawNode::new(&raft_config(config.id, applied, &config.limits), log, &silent);
+        let mut consensus = Consensus {
+            node: node.map_err(ReplicaError::Raft)?,
+            seed: config.seed,
+            shortest_election: config.limits.election_ticks,
+            unsaved: None,
+            written: 0,
+            persisted: 0,
+            incoming: None,
+            installing: None,
+        };
+        consensus.pin_election_timeout();
+        if alone {
+            consensus.node.campaign().map_err(ReplicaError::Raft)?;
+            consensus.pin_election_timeout();
+        }
+        Ok(consensus)
+    }
+
+    pub(crate) fn status(&self, applied: u64) -> Status {
+        let raft = &self.node.raft;
+        let leads = raft.state == StateRole::Leader;
+        Status {
+            id: raft.id,
+            leader: raft.leader_id,
+            role: raft.state,
+            term: raft.term,
+            commit: raft.raft_log.committed,
+            applied,
+            last: raft.raft_log.last_index(),
+            ready: raft.leader_id != 0 && (!leads || raft.raft_log.term(applied) == Ok(raft.term)),
+        }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        self.node.store()
+    }
+
+    pub(crate) fn log_mut(&mut self) -> &mut Log {
+        self.node.mut_store()
+    }
+
+    pub(crate) fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.node.tick();
+        self.pin_election_timeout();
+    }
+
+    /// Whether a message from outside may be used.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), Refusal> {
+        let raft = &self.node.raft;
+        let receiver = Receiver {
+            id: raft.id,
+            log: self.node.store(),
+            term: raft.term,
+            commit: raft.raft_log.committed,
+            last: raft.raft_log.last_index(),
+            leads: raft.state == StateRole::Leader,
+        };
+        validate::check(message, &receiver)
+    }
+
+    /// Steps a checked message. What Raft refuses is dropped: the sender repeats what matters.
+    pub(crate) fn step(&mut self, message: Message) {
+        if let Err(error) = self.node.step(message) {
+            tracing::debug!(%error, "message dropped by raft");
+        }
+        self.pin_election_timeout();
+    }
+
+    /// Steps a checked snapshot message; its image waits for Raft's decision.
+    pub(crate) fn step_snapshot(&mut self, message: Message, store: Box<Store>) {
+        let index = snapshot_mark(&message).index;
+        self.incoming = Some((index, store));
+        self.step(message);
+        let taken = self.node.snap().is_some_and(|snapshot| snapshot.get_metadata().index == index);
+        if !taken {
+            self.incoming = None;
+        }
+    }
+
+    /// Proposes entries; gives the index of the first one if this member leads and so placed them itself.
+    pub(crate) fn propose(&mut self, entries: Vec<Entry>) -> Result<Option<u64>, raft::Error> {
+        let first = self.node.raft.raft_log.last_index() + 1;
+        let mut message = Message { from: self.node.raft.id, entries, ..Message::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        self.node.step(message)?;
+        Ok(self.leads().then_some(first))
+    }
+
+    pub(crate) fn read_index(&mut self, context: Vec<u8>) {
+        self.node.read_index(context);
+    }
+
+    pub(crate) fn report_unreachable(&mut self, peer: u64) {
+        self.node.report_unreachable(peer);
+    }
+
+    pub(crate) fn report_snapshot(&mut self, peer: u64, delivered: bool) {
+        let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.node.report_snapshot(peer, status);
+    }
+
+    /// Everything Raft wants done now, until there is nothing more without another input.
+    pub(crate) fn turn(&mut self) -> Result<Option<Turn>, FatalError> {
+        if !self.node.has_ready() {
+            return Ok(None);
+        }
+        let mut ready = self.node.ready();
+        let number = ready.number();
+        let must_sync = ready.must_sync();
+        let mut send = ready.take_messages();
+        let mut after = ready.take_persisted_messages();
+        let committed = ready.take_committed_entries();
+        let reads = ready.take_read_states();
+        if let Some(hard_state) = ready.hs() {
+            self.unsaved = Some(hard_state.clone());
+        }
+        let snapshot = if ready.snapshot().is_empty() {
+            None
+        } else {
+            Some(self.install(number, &SnapshotMark::from(ready.snapshot().get_metadata()))?)
+        };
+        let entries = ready.take_entries();
+        self.node.mut_store().append(&entries);
+        self.node.advance_append_async(ready);
+        self.pin_election_timeout();
+        self.name_term(&mut after);
+
+        let idle = self.written == self.persisted;
+        let persist = if must_sync || (!after.is_empty() && !idle) {
+            self.written = number;
+            let hard_state = self.unsaved.take();
+            Some(Persist { number, snapshot, entries, hard_state, must_sync, after })
+        } else {
+            send.append(&mut after);
+            if idle {
+                // Nothing of this Ready needs the disk; raft-rs would keep its record for ever.
+                self.node.on_persist_ready(number);
+            }
+            None
+        };
+        Ok(Some(Turn { send, persist, committed, reads }))
+    }
+
+    fn install(&mut self, number: u64, mark: &SnapshotMark) -> Result<(SnapshotMark, Box<Store>), FatalError> {
+        let image = self.incoming.take().filter(|(index, _)| *index == mark.index);
+        let (_, store) = image.ok_or(FatalError::MissingImage { index: mark.index })?;
+        self.node.mut_store().install(mark);
+        self.installing = Some((number, mark.clone(), store.clone()));
+        Ok((mark.clone(), store))
+    }
+
+    /// A forwarded write names the term it was meant for, which raft-rs leaves out.
+    fn name_term(&self, messages: &mut [Message]) {
+        let term = self.node.raft.term;
+        let forwards = messages.iter_mut().filter(|message| message.get_msg_type() == MessageType::MsgPropose);
+        forwards.for_each(|message| message.term = term);
+    }
+
+    /// The write of this number is durable. Gives the image to go on from, if it was part of it.
+    pub(crate) fn persisted(&mut self, number: u64) -> Option<(SnapshotMark, Box<Store>)> {
+        if number > self.written || number <= self.persisted {
+            return None;
+        }
+        self.persisted = number;
+        self.node.on_persist_ready(number);
+        let due = self.installing.take_if(|(written, _, _)| *written <= number);
+        due.map(|(_, mark, store)| (mark, store))
+    }
+
+    /// The state machine contains everything up to this index.
+    pub(crate) fn applied(&mut self, index: u64) {
+        self.node.advance_apply_to(index);
+        self.pin_election_timeout();
+    }
+
+    /// How far the log may be cut behind a durable snapshot.
+    pub(crate) fn compactable(&self, snapshot: u64, limits: &Limits) -> u64 {
+        let raft = &self.node.raft;
+        let others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
+        let active = others.filter(|(_, progress)| progress.recent_active);
+        let slowest = active.map(|(_, progress)| progress.matched).min();
+        let alone = self.log().voters().len() == 1;
+        compaction::through(snapshot, slowest.filter(|_| self.leads()), alone, limits.catch_up_entries)
+    }
+
+    fn pin_election_timeout(&mut self) {
+        let raft = &mut self.node.raft;
+        let ticks = election::timeout_ticks(self.seed, raft.id, raft.term, self.shortest_election);
+        raft.set_randomized_election_timeout(ticks);
+    }
+}
+
+/// The mark a snapshot message carries; default if it carries none.
+pub(crate) fn snapshot_mark(message: &Message) -> SnapshotMark {
+    let meta = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    meta.map(SnapshotMark::from).unwrap_or_default()
+}
+
+impl From<&raft::eraftpb::SnapshotMetadata> for SnapshotMark {
+    fn from(meta: &raft::eraftpb::SnapshotMetadata) -> SnapshotMark {
+        SnapshotMark { index: meta.index, term: meta.term, voters: meta.get_conf_state().voters.clone() }
+    }
+}
+
+fn raft_config(id: u64, applied: u64, limits: &Limits) -> Config {
+    Config {
+        id,
+        applied,
+        election_tick: limits.election_ticks,
+        heartbeat_tick: limits.heartbeat_ticks,
+        max_size_per_msg: MAX_APPEND_BYTES,
+        max_inflight_msgs: MAX_INFLIGHT_APPENDS,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        // A follower that answers the writes forwarded through it wants to hear of the commit soon.
+        skip_bcast_commit: false,
+        batch_append: true,
+        max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
+        max_committed_size_per_ready: MAX_COMMITTED_BYTES,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,47 @@
+//! Measures Berth beside etcd, crun, runc and docker in one run on one machine, and prints figures and ratios.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod containers;
+mod figures;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+const USAGE: &str = "usage: berth-bench [store|containers] (both without a word)";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => store::run().and_then(|()| containers::run()),
+        ["store"] => store::run(),
+        ["containers"] => containers::run(),
+        [containers::INSIDE, rest @ ..] => containers::time_commands(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The release binary beside this one.
+fn berth_program() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let program = here.parent().context("no folder")?.join("berth");
+    anyhow::ensure!(
+        program.exists(),
+        "{} is missing: `cargo xtask bench` builds it",
+        program.display()
+    );
+    Ok(program)
+}

@@ -1,0 +1,67 @@
+//! The Engine API driven by the stock docker clients: every case runs once for each client version on this machine.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod faults;
+mod isolation;
+mod registration;
+mod transcript;
+
+use berth_harness::{Berth, DockerCli, Engine, Scratch, busybox_rootfs, clients, need_root};
+
+/// An engine with the test image `app` in it, and a client to drive it with.
+#[derive(Debug)]
+struct Bench {
+    engine: Engine,
+    docker: DockerCli,
+    scratch: Scratch,
+}
+
+fn berth() -> Berth {
+    Berth::new(env!("CARGO_BIN_EXE_berth"))
+}
+
+impl Bench {
+    /// Starts an engine with more flags; `pick` chooses among the clients.
+    fn start(extra: &[&str], pick: impl Fn(Vec<DockerCli>) -> DockerCli) -> Self {
+        need_root();
+        let scratch = Scratch::new();
+        let engine = Engine::start(&berth(), &scratch, extra);
+        let docker = pick(clients(&engine.socket(), &scratch.join("docker-config")));
+        let rootfs = busybox_rootfs(scratch.path());
+        let imported = docker.ok(&["import", &rootfs.to_string_lossy(), "app"]);
+        assert!(imported.starts_with("sha256:"), "{imported}");
+        Self {
+            engine,
+            docker,
+            scratch,
+        }
+    }
+
+    /// One with the first client (Debian's).
+    fn new() -> Self {
+        Self::start(&[], |clients| clients.into_iter().next().unwrap())
+    }
+
+    /// The address of a running container.
+    fn address(&self, name: &str) -> String {
+        self.docker
+            .ok(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", name])
+    }
+
+    /// Stops all and fails when anything is left.
+    fn finish(mut self) {
+        self.engine.teardown();
+        self.engine.leftovers().expect_none();
+    }
+}
+
+/// Runs a test once for each docker client.
+fn with_each_client(extra: &[&str], test: impl Fn(&mut Bench)) {
+    need_root();
+    let count = clients(std::path::Path::new("/nowhere"), std::path::Path::new("/nowhere")).len();
+    for number in 0..count {
+        let mut bench = Bench::start(extra, |clients| clients.into_iter().nth(number).unwrap());
+        test(&mut bench);
+        bench.finish();
+    }
+}

@@ -1,0 +1,12 @@
+//! The store under kills, a full disk and damaged data: nothing acknowledged is ever lost.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod disk;
+mod kills;
+mod start;
+
+use berth_harness::Berth;
+
+fn berth() -> Berth {
+    Berth::new(env!("CARGO_BIN_EXE_berth"))
+}

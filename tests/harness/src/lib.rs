@@ -1,0 +1,35 @@
+//! What every black-box suite stands on: scratch places, processes that end, plain HTTP, real clients, and a look
+//! for what was left behind. Nothing here knows Berth's code; it starts the binary and talks to it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod berth;
+mod docker;
+mod etcd;
+mod http;
+mod leftovers;
+mod process;
+mod rootfs;
+mod scratch;
+mod wait;
+
+pub use berth::{Berth, Engine, Store};
+pub use docker::{DockerCli, clients};
+pub use etcd::Etcd;
+pub use http::{Response, Stream, request, request_unix};
+pub use leftovers::Leftovers;
+pub use process::{Finished, Process, run};
+pub use rootfs::busybox_rootfs;
+pub use scratch::{Scratch, free_port};
+pub use wait::until;
+
+/// Tests that make namespaces, mounts and cgroups cannot run otherwise; they say so and fail.
+///
+/// # Panics
+/// When the test does not run as root.
+pub fn need_root() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "this test makes namespaces, mounts and cgroups: run it as root"
+    );
+}
