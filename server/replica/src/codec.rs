@@ -34,7 +34,10 @@ pub fn decode_message(bytes: &[u8]) -> Result<Message, CodecError> {
 
 fn bounded(bytes: &[u8], limit: usize) -> Result<(), CodecError> {
     if bytes.len() > limit {
-        return Err(CodecError::TooLarge { bytes: bytes.len(), limit });
+        return Err(CodecError::TooLarge {
+            bytes: bytes.len(),
+            limit,
+        });
     }
     Ok(())
 }

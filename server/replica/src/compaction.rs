@@ -11,7 +11,11 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     pub(crate) fn new(every: u64, last: u64) -> Snapshots {
-        Snapshots { every: every.max(1), last, writing: None }
+        Snapshots {
+            every: every.max(1),
+            last,
+            writing: None,
+        }
     }
 
     /// Whether to take one at this applied index; it counts as begun then.

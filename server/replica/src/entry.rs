@@ -22,10 +22,14 @@ impl Origin {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Origin, CodecError> {
-        let whole: [u8; ORIGIN_BYTES] =
-            bytes.try_into().map_err(|_| CodecError::Origin { bytes: bytes.len() })?;
+        let whole: [u8; ORIGIN_BYTES] = bytes
+            .try_into()
+            .map_err(|_| CodecError::Origin { bytes: bytes.len() })?;
         let [incarnation, sequence] = [&whole[..8], &whole[8..]].map(big_endian);
-        Ok(Origin { incarnation, sequence })
+        Ok(Origin {
+            incarnation,
+            sequence,
+        })
     }
 }
 
@@ -35,7 +39,11 @@ fn big_endian(bytes: &[u8]) -> u64 {
 
 /// An entry to propose. Raft gives it its term and index.
 pub(crate) fn encode(origin: Origin, command: &Command) -> Entry {
-    Entry { data: command.encode(), context: origin.encode(), ..Entry::default() }
+    Entry {
+        data: command.encode(),
+        context: origin.encode(),
+        ..Entry::default()
+    }
 }
 
 /// The parts of an entry made by [`encode`].

@@ -58,19 +58,31 @@ mod tests {
     #[test]
     fn each_forward_is_taken_once() {
         let mut forwards = Forwards::default();
-        let origin = |sequence| Origin { incarnation: 1, sequence };
+        let origin = |sequence| Origin {
+            incarnation: 1,
+            sequence,
+        };
         assert!(forwards.take(origin(5)));
         assert!(forwards.take(origin(3)));
         assert!(!forwards.take(origin(5)));
         assert!(!forwards.take(origin(3)));
-        assert!(forwards.take(Origin { incarnation: 2, sequence: 5 }));
+        assert!(forwards.take(Origin {
+            incarnation: 2,
+            sequence: 5
+        }));
     }
 
     #[test]
     fn what_left_the_window_is_not_taken_again() {
         let mut forwards = Forwards::default();
         let count = u64::try_from(WINDOW).expect("small") + 10;
-        assert!((0..count).all(|sequence| forwards.take(Origin { incarnation: 1, sequence })));
-        assert!((0..count).all(|sequence| !forwards.take(Origin { incarnation: 1, sequence })));
+        assert!((0..count).all(|sequence| forwards.take(Origin {
+            incarnation: 1,
+            sequence
+        })));
+        assert!((0..count).all(|sequence| !forwards.take(Origin {
+            incarnation: 1,
+            sequence
+        })));
     }
 }

@@ -23,7 +23,9 @@ mod replica;
 mod validate;
 mod watches;
 
-pub use codec::{MAX_ENTRY_BYTES, MAX_MESSAGE_BYTES, decode_entry, decode_message, encode_entry, encode_message};
+pub use codec::{
+    MAX_ENTRY_BYTES, MAX_MESSAGE_BYTES, decode_entry, decode_message, encode_entry, encode_message,
+};
 pub use config::{Limits, Recovered, ReplicaConfig};
 pub use effect::{Effect, Persist, Reply, SnapshotMark, Status};
 pub use error::{CodecError, FatalError, ReplicaError, ReplyError};

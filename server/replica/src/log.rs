@@ -29,25 +29,42 @@ impl Log {
         voters: &[u64],
         recovered: Recovered,
     ) -> Result<(Log, Option<(SnapshotMark, Store)>), ReplicaError> {
-        let Recovered { mut hard_state, snapshot, entries } = recovered;
-        let mark = snapshot.as_ref().map(|(mark, _)| mark.clone()).unwrap_or_default();
+        let Recovered {
+            mut hard_state,
+            snapshot,
+            entries,
+        } = recovered;
+        let mark = snapshot
+            .as_ref()
+            .map(|(mark, _)| mark.clone())
+            .unwrap_or_default();
         let mut kept = VecDeque::with_capacity(entries.len());
         let mut last = mark.index;
         for entry in entries.into_iter().filter(|entry| entry.index > mark.index) {
             if entry.index != last + 1 {
-                return Err(ReplicaError::Gap { after: last, found: entry.index });
+                return Err(ReplicaError::Gap {
+                    after: last,
+                    found: entry.index,
+                });
             }
             last = entry.index;
             kept.push_back(entry);
         }
         if hard_state.commit > last {
-            return Err(ReplicaError::CommitBeyondLog { commit: hard_state.commit, last });
+            return Err(ReplicaError::CommitBeyondLog {
+                commit: hard_state.commit,
+                last,
+            });
         }
         hard_state.commit = hard_state.commit.max(mark.index);
         hard_state.term = hard_state.term.max(mark.term);
         let log = Log {
             initial: hard_state,
-            voters: if mark.voters.is_empty() { voters.to_vec() } else { mark.voters.clone() },
+            voters: if mark.voters.is_empty() {
+                voters.to_vec()
+            } else {
+                mark.voters.clone()
+            },
             base: (mark.index, mark.term),
             entries: kept,
             image: None,
@@ -67,7 +84,10 @@ impl Log {
     /// Adds entries; they replace what stood from the first of them on.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
-        debug_assert!(first.index > self.base.0 && first.index <= self.last() + 1, "raft appends contiguously");
+        debug_assert!(
+            first.index > self.base.0 && first.index <= self.last() + 1,
+            "raft appends contiguously"
+        );
         self.entries.truncate(offset(self.base.0 + 1, first.index));
         self.entries.extend(entries.iter().cloned());
     }
@@ -115,7 +135,10 @@ fn offset(from: u64, to: u64) -> usize {
 
 impl Storage for Log {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState { voters: self.voters.clone(), ..ConfState::default() };
+        let conf_state = ConfState {
+            voters: self.voters.clone(),
+            ..ConfState::default()
+        };
         Ok(RaftState::new(self.initial.clone(), conf_state))
     }
 
@@ -155,7 +178,9 @@ impl Storage for Log {
             return Err(StorageError::Compacted.into());
         }
         let entry = self.entries.get(offset(self.base.0 + 1, index));
-        entry.map(|entry| entry.term).ok_or_else(|| StorageError::Unavailable.into())
+        entry
+            .map(|entry| entry.term)
+            .ok_or_else(|| StorageError::Unavailable.into())
     }
 
     fn first_index(&self) -> raft::Result<u64> {
@@ -172,7 +197,10 @@ impl Storage for Log {
             Some((mark, _)) if mark.index >= needed => Ok(Snapshot {
                 data: Vec::new(),
                 metadata: Some(SnapshotMetadata {
-                    conf_state: Some(ConfState { voters: mark.voters.clone(), ..ConfState::default() }),
+                    conf_state: Some(ConfState {
+                        voters: mark.voters.clone(),
+                        ..ConfState::default()
+                    }),
                     index: mark.index,
                     term: mark.term,
                 }),

@@ -51,7 +51,10 @@ impl Pending {
 
     /// The entry at `index` is applied; `own` is its sequence if it came from this life of this member.
     pub(crate) fn settle(&mut self, index: u64, own: Option<u64>) -> Settled {
-        let placed = self.placed.remove(&index).filter(|sequence| own != Some(*sequence));
+        let placed = self
+            .placed
+            .remove(&index)
+            .filter(|sequence| own != Some(*sequence));
         Settled {
             answered: own.and_then(|sequence| self.refuse(sequence)),
             superseded: placed.and_then(|sequence| self.refuse(sequence)),
@@ -62,7 +65,10 @@ impl Pending {
     pub(crate) fn jump(&mut self, index: u64) -> Vec<RequestId> {
         let beyond = self.placed.split_off(&(index + 1));
         let passed = std::mem::replace(&mut self.placed, beyond);
-        passed.into_values().filter_map(|sequence| self.refuse(sequence)).collect()
+        passed
+            .into_values()
+            .filter_map(|sequence| self.refuse(sequence))
+            .collect()
     }
 
     /// Takes those whose time is up.

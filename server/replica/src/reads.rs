@@ -58,13 +58,27 @@ impl Reads {
         let sequence = self.next_round;
         self.next_round += 1;
         let reads = std::mem::take(&mut self.fresh);
-        self.asked.insert(sequence, Round { tick: self.ticks, reads });
-        Some(Origin { incarnation: self.incarnation, sequence }.encode())
+        self.asked.insert(
+            sequence,
+            Round {
+                tick: self.ticks,
+                reads,
+            },
+        );
+        Some(
+            Origin {
+                incarnation: self.incarnation,
+                sequence,
+            }
+            .encode(),
+        )
     }
 
     /// The quorum confirmed a round: its reads may be served once `index` is applied.
     pub(crate) fn confirm(&mut self, context: &[u8], index: u64) {
-        let Ok(origin) = Origin::decode(context) else { return };
+        let Ok(origin) = Origin::decode(context) else {
+            return;
+        };
         if origin.incarnation != self.incarnation {
             return;
         }
@@ -100,8 +114,12 @@ impl Reads {
             read.deadline > now
         };
         self.fresh.retain(&mut keep);
-        self.asked.values_mut().for_each(|round| round.reads.retain(&mut keep));
-        self.confirmed.values_mut().for_each(|reads| reads.retain(&mut keep));
+        self.asked
+            .values_mut()
+            .for_each(|round| round.reads.retain(&mut keep));
+        self.confirmed
+            .values_mut()
+            .for_each(|reads| reads.retain(&mut keep));
         late
     }
 }

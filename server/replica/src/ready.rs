@@ -139,7 +139,10 @@ impl Consensus {
         let index = snapshot_mark(&message).index;
         self.incoming = Some((index, store));
         self.step(message);
-        let taken = self.node.snap().is_some_and(|snapshot| snapshot.get_metadata().index == index);
+        let taken = self
+            .node
+            .snap()
+            .is_some_and(|snapshot| snapshot.get_metadata().index == index);
         if !taken {
             self.incoming = None;
         }
@@ -148,7 +151,11 @@ impl Consensus {
     /// Proposes entries; gives the index of the first one if this member leads and so placed them itself.
     pub(crate) fn propose(&mut self, entries: Vec<Entry>) -> Result<Option<u64>, raft::Error> {
         let first = self.node.raft.raft_log.last_index() + 1;
-        let mut message = Message { from: self.node.raft.id, entries, ..Message::default() };
+        let mut message = Message {
+            from: self.node.raft.id,
+            entries,
+            ..Message::default()
+        };
         message.set_msg_type(MessageType::MsgPropose);
         self.node.step(message)?;
         Ok(self.leads().then_some(first))
@@ -163,7 +170,11 @@ impl Consensus {
     }
 
     pub(crate) fn report_snapshot(&mut self, peer: u64, delivered: bool) {
-        let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        let status = if delivered {
+            SnapshotStatus::Finish
+        } else {
+            SnapshotStatus::Failure
+        };
         self.node.report_snapshot(peer, status);
     }
 
@@ -197,7 +208,14 @@ impl Consensus {
         let persist = if must_sync || (!after.is_empty() && !idle) {
             self.written = number;
             let hard_state = self.unsaved.take();
-            Some(Persist { number, snapshot, entries, hard_state, must_sync, after })
+            Some(Persist {
+                number,
+                snapshot,
+                entries,
+                hard_state,
+                must_sync,
+                after,
+            })
         } else {
             send.append(&mut after);
             if idle {
@@ -206,10 +224,19 @@ impl Consensus {
             }
             None
         };
-        Ok(Some(Turn { send, persist, committed, reads }))
+        Ok(Some(Turn {
+            send,
+            persist,
+            committed,
+            reads,
+        }))
     }
 
-    fn install(&mut self, number: u64, mark: &SnapshotMark) -> Result<(SnapshotMark, Box<Store>), FatalError> {
+    fn install(
+        &mut self,
+        number: u64,
+        mark: &SnapshotMark,
+    ) -> Result<(SnapshotMark, Box<Store>), FatalError> {
         let image = self.incoming.take().filter(|(index, _)| *index == mark.index);
         let (_, store) = image.ok_or(FatalError::MissingImage { index: mark.index })?;
         self.node.mut_store().install(mark);
@@ -220,7 +247,9 @@ impl Consensus {
     /// A forwarded write names the term it was meant for, which raft-rs leaves out.
     fn name_term(&self, messages: &mut [Message]) {
         let term = self.node.raft.term;
-        let forwards = messages.iter_mut().filter(|message| message.get_msg_type() == MessageType::MsgPropose);
+        let forwards = messages
+            .iter_mut()
+            .filter(|message| message.get_msg_type() == MessageType::MsgPropose);
         forwards.for_each(|message| message.term = term);
     }
 
@@ -248,7 +277,12 @@ impl Consensus {
         let active = others.filter(|(_, progress)| progress.recent_active);
         let slowest = active.map(|(_, progress)| progress.matched).min();
         let alone = self.log().voters().len() == 1;
-        compaction::through(snapshot, slowest.filter(|_| self.leads()), alone, limits.catch_up_entries)
+        compaction::through(
+            snapshot,
+            slowest.filter(|_| self.leads()),
+            alone,
+            limits.catch_up_entries,
+        )
     }
 
     fn pin_election_timeout(&mut self) {
@@ -260,13 +294,20 @@ impl Consensus {
 
 /// The mark a snapshot message carries; default if it carries none.
 pub(crate) fn snapshot_mark(message: &Message) -> SnapshotMark {
-    let meta = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    let meta = message
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.metadata.as_ref());
     meta.map(SnapshotMark::from).unwrap_or_default()
 }
 
 impl From<&raft::eraftpb::SnapshotMetadata> for SnapshotMark {
     fn from(meta: &raft::eraftpb::SnapshotMetadata) -> SnapshotMark {
-        SnapshotMark { index: meta.index, term: meta.term, voters: meta.get_conf_state().voters.clone() }
+        SnapshotMark {
+            index: meta.index,
+            term: meta.term,
+            voters: meta.get_conf_state().voters.clone(),
+        }
     }
 }
 

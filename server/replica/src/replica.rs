@@ -52,7 +52,9 @@ pub struct Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,9 +106,24 @@ impl Replica {
             Input::Snapshot { message, store } => self.snapshot(message, store),
             Input::Propose { id, command } => self.propose(id, command),
             Input::QuorumRead { id } => self.quorum_read(id),
-            Input::Watch { id, key, recursive, stream, since } => {
+            Input::Watch {
+                id,
+                key,
+                recursive,
+                stream,
+                since,
+            } => {
                 let position = self.position();
-                self.watches.open(id, key, recursive, stream, since, &self.store, position, &mut self.effects);
+                self.watches.open(
+                    id,
+                    key,
+                    recursive,
+                    stream,
+                    since,
+                    &self.store,
+                    position,
+                    &mut self.effects,
+                );
             }
             Input::Unwatch { id } => self.watches.close(id),
             Input::Persisted { number } => {
@@ -161,7 +178,10 @@ impl Replica {
             self.reply(id, Err(ReplyError::TimedOut));
         }
         for id in self.reads.tick(self.now) {
-            self.effects.push(Effect::ReadFailed { id, error: ReplyError::TimedOut });
+            self.effects.push(Effect::ReadFailed {
+                id,
+                error: ReplyError::TimedOut,
+            });
         }
     }
 
@@ -181,7 +201,9 @@ impl Replica {
     fn forwarded(&mut self, entries: Vec<Entry>) {
         self.observe_office();
         for entry in entries {
-            let Ok((origin, command)) = entry::decode(&entry) else { continue };
+            let Ok((origin, command)) = entry::decode(&entry) else {
+                continue;
+            };
             if origin.incarnation != self.config.incarnation && self.forwards.take(origin) {
                 let command = self.stamped(command);
                 self.batch.push(entry::encode(origin, &command));
@@ -205,7 +227,13 @@ impl Replica {
         let command = self.stamped(command);
         let deadline = self.now + self.config.limits.request_timeout_ms;
         let sequence = self.pending.add(id, deadline);
-        let entry = entry::encode(Origin { incarnation: self.config.incarnation, sequence }, &command);
+        let entry = entry::encode(
+            Origin {
+                incarnation: self.config.incarnation,
+                sequence,
+            },
+            &command,
+        );
         if entry.data.len() > MAX_ENTRY_BYTES - ENTRY_OVERHEAD {
             self.pending.refuse(sequence);
             return self.reply(id, Err(ReplyError::TooLarge));
@@ -218,7 +246,8 @@ impl Replica {
             let error = ReplyError::Overloaded;
             return self.effects.push(Effect::ReadFailed { id, error });
         }
-        self.reads.add(id, self.now + self.config.limits.request_timeout_ms);
+        self.reads
+            .add(id, self.now + self.config.limits.request_timeout_ms);
     }
 
     /// The command with the cluster time it counts from: the leader's now, or 0 until a leader takes it.
@@ -291,8 +320,17 @@ impl Replica {
             Err(refused) => {
                 let leader = self.status().leader;
                 tracing::debug!(%refused, leader, "proposals refused");
-                let error = if leader == 0 { ReplyError::NoLeader } else { ReplyError::Dropped };
-                for id in own.into_iter().flatten().filter_map(|sequence| self.pending.refuse(sequence)).collect::<Vec<_>>() {
+                let error = if leader == 0 {
+                    ReplyError::NoLeader
+                } else {
+                    ReplyError::Dropped
+                };
+                for id in own
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|sequence| self.pending.refuse(sequence))
+                    .collect::<Vec<_>>()
+                {
                     self.reply(id, Err(error.clone()));
                 }
             }
@@ -311,10 +349,17 @@ impl Replica {
         if self.office.is_none() {
             return false;
         }
-        let due = self.clock.begin(self.store.next_deadline(), self.store.cluster_ms(), self.now);
+        let due = self
+            .clock
+            .begin(self.store.next_deadline(), self.store.cluster_ms(), self.now);
         let Some(cluster_ms) = due else { return false };
-        let origin = Origin { incarnation: self.config.incarnation, sequence: INTERNAL };
-        let proposed = self.consensus.propose(vec![entry::encode(origin, &Command::tick(cluster_ms))]);
+        let origin = Origin {
+            incarnation: self.config.incarnation,
+            sequence: INTERNAL,
+        };
+        let proposed = self
+            .consensus
+            .propose(vec![entry::encode(origin, &Command::tick(cluster_ms))]);
         if proposed.is_err() {
             self.clock.finish();
         }
@@ -345,7 +390,12 @@ impl Replica {
             return self.effects.push(Effect::Send(message));
         }
         let index = snapshot_mark(&message).index;
-        match self.consensus.log().image().filter(|(mark, _)| mark.index == index) {
+        match self
+            .consensus
+            .log()
+            .image()
+            .filter(|(mark, _)| mark.index == index)
+        {
             Some((_, store)) => {
                 let store = Box::new(store.clone());
                 self.effects.push(Effect::SendSnapshot { message, store });
@@ -408,7 +458,8 @@ impl Replica {
 
     fn serve_reads(&mut self) {
         let ready = self.reads.take_ready(self.applied);
-        self.effects.extend(ready.into_iter().map(|id| Effect::ReadReady { id }));
+        self.effects
+            .extend(ready.into_iter().map(|id| Effect::ReadReady { id }));
     }
 
     fn snapshot_saved(&mut self, index: u64) {
@@ -431,10 +482,17 @@ impl Replica {
         }
         let log = self.consensus.log();
         let Ok(term) = log.term(self.applied) else { return };
-        let mark = SnapshotMark { index: self.applied, term, voters: log.voters().to_vec() };
+        let mark = SnapshotMark {
+            index: self.applied,
+            term,
+            voters: log.voters().to_vec(),
+        };
         if due {
             let store = Box::new(self.store.clone());
-            self.effects.push(Effect::TakeSnapshot { mark: mark.clone(), store });
+            self.effects.push(Effect::TakeSnapshot {
+                mark: mark.clone(),
+                store,
+            });
         }
         if wanted {
             self.consensus.log_mut().set_image(mark, self.store.clone());
@@ -446,13 +504,22 @@ impl Replica {
         if self.reported != (status.leader, status.term) {
             self.reported = (status.leader, status.term);
             tracing::info!(leader = status.leader, term = status.term, "leader changed");
-            self.effects.push(Effect::LeaderChanged { leader: status.leader, term: status.term });
+            self.effects.push(Effect::LeaderChanged {
+                leader: status.leader,
+                term: status.term,
+            });
         }
     }
 
     fn reply(&mut self, id: RequestId, outcome: Result<Applied, ReplyError>) {
         let (applied, term) = self.position();
-        self.effects.push(Effect::Reply(Reply { id, outcome, index: self.store.index(), applied, term }));
+        self.effects.push(Effect::Reply(Reply {
+            id,
+            outcome,
+            index: self.store.index(),
+            applied,
+            term,
+        }));
     }
 
     /// The Raft index and term for answers.

@@ -37,13 +37,22 @@ pub(crate) enum Refusal {
 
 /// Whether the message may be stepped.
 pub(crate) fn check(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusal> {
-    require(message.to == receiver.id && message.from != receiver.id, Refusal::Address)?;
+    require(
+        message.to == receiver.id && message.from != receiver.id,
+        Refusal::Address,
+    )?;
     require(receiver.log.voters().contains(&message.from), Refusal::Address)?;
     require(message.context.len() <= MAX_CONTEXT_BYTES, Refusal::Context)?;
-    require(message.request_snapshot == 0 && message.priority == 0, Refusal::Kind)?;
+    require(
+        message.request_snapshot == 0 && message.priority == 0,
+        Refusal::Kind,
+    )?;
     let kind = MessageType::from_i32(message.msg_type).ok_or(Refusal::Kind)?;
     check_term(kind, message, receiver)?;
-    require(kind == MessageType::MsgSnapshot || message.snapshot.is_none(), Refusal::Snapshot)?;
+    require(
+        kind == MessageType::MsgSnapshot || message.snapshot.is_none(),
+        Refusal::Snapshot,
+    )?;
     match kind {
         MessageType::MsgAppend => check_append(message, receiver),
         MessageType::MsgHeartbeat => {
@@ -107,25 +116,40 @@ fn check_append(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusa
 
 /// Membership is fixed, so the voters in the snapshot must be those known here.
 fn check_snapshot(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusal> {
-    let meta = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    let meta = message
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.metadata.as_ref());
     let meta = meta.ok_or(Refusal::Snapshot)?;
     let conf = meta.conf_state.as_ref().ok_or(Refusal::Snapshot)?;
     let plain = conf.learners.is_empty() && conf.voters_outgoing.is_empty() && conf.learners_next.is_empty();
     let same = conf.voters == receiver.log.voters();
-    require(plain && same && meta.index > 0 && meta.term > 0 && meta.term <= message.term, Refusal::Snapshot)
+    require(
+        plain && same && meta.index > 0 && meta.term > 0 && meta.term <= message.term,
+        Refusal::Snapshot,
+    )
 }
 
 /// A forwarded write. It names the term in which its sender followed this leader, so a copy that arrives in another
 /// term is dropped; within the term the leader knows what it took already.
 fn check_forward(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusal> {
-    require(receiver.leads && message.term == receiver.term, Refusal::NotLeader)?;
-    let valid = message.entries.iter().all(|entry| entry::is_normal(entry) && entry::decode(entry).is_ok());
+    require(
+        receiver.leads && message.term == receiver.term,
+        Refusal::NotLeader,
+    )?;
+    let valid = message
+        .entries
+        .iter()
+        .all(|entry| entry::is_normal(entry) && entry::decode(entry).is_ok());
     require(valid && !message.entries.is_empty(), Refusal::Entries)
 }
 
 fn check_read(message: &Message) -> Result<(), Refusal> {
     match message.entries.as_slice() {
-        [only] => require(!only.data.is_empty() && only.data.len() <= MAX_CONTEXT_BYTES, Refusal::Context),
+        [only] => require(
+            !only.data.is_empty() && only.data.len() <= MAX_CONTEXT_BYTES,
+            Refusal::Context,
+        ),
         [] | [_, _, ..] => Err(Refusal::Entries),
     }
 }
@@ -138,12 +162,38 @@ mod tests {
     use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot, SnapshotMetadata};
 
     fn refused(kind: MessageType, change: impl FnOnce(&mut Message)) -> Option<Refusal> {
-        let entries = (1..=5).map(|index| Entry { index, term: 2, ..Entry::default() }).collect();
-        let hard_state = HardState { term: 3, vote: 1, commit: 4 };
-        let recovered = Recovered { hard_state, snapshot: None, entries };
+        let entries = (1..=5)
+            .map(|index| Entry {
+                index,
+                term: 2,
+                ..Entry::default()
+            })
+            .collect();
+        let hard_state = HardState {
+            term: 3,
+            vote: 1,
+            commit: 4,
+        };
+        let recovered = Recovered {
+            hard_state,
+            snapshot: None,
+            entries,
+        };
         let (log, _) = Log::recover(&[1, 2, 3], recovered).expect("a sound log");
-        let receiver = Receiver { id: 1, log: &log, term: 3, commit: 4, last: 5, leads: false };
-        let mut message = Message { to: 1, from: 2, term: 3, ..Message::default() };
+        let receiver = Receiver {
+            id: 1,
+            log: &log,
+            term: 3,
+            commit: 4,
+            last: 5,
+            leads: false,
+        };
+        let mut message = Message {
+            to: 1,
+            from: 2,
+            term: 3,
+            ..Message::default()
+        };
         message.set_msg_type(kind);
         change(&mut message);
         check(&message, &receiver).err()
@@ -156,13 +206,19 @@ mod tests {
         assert_eq!(refused(MsgRequestVote, |m| m.from = 9), Some(Refusal::Address));
         assert_eq!(refused(MsgRequestVote, |m| m.from = 1), Some(Refusal::Address));
         assert_eq!(refused(MsgRequestVote, |m| m.to = 2), Some(Refusal::Address));
-        assert_eq!(refused(MsgRequestVote, |m| m.term = u64::MAX), Some(Refusal::Term));
+        assert_eq!(
+            refused(MsgRequestVote, |m| m.term = u64::MAX),
+            Some(Refusal::Term)
+        );
         assert_eq!(refused(MsgHeartbeat, |m| m.term = 0), Some(Refusal::Term));
         assert_eq!(refused(MsgReadIndex, |_| ()), Some(Refusal::Term));
         assert_eq!(refused(MsgHup, |_| ()), Some(Refusal::Kind));
         assert_eq!(refused(MsgTimeoutNow, |_| ()), Some(Refusal::Kind));
         assert_eq!(refused(MsgHeartbeat, |m| m.msg_type = 77), Some(Refusal::Kind));
-        assert_eq!(refused(MsgHeartbeat, |m| m.context = vec![0; 33]), Some(Refusal::Context));
+        assert_eq!(
+            refused(MsgHeartbeat, |m| m.context = vec![0; 33]),
+            Some(Refusal::Context)
+        );
     }
 
     #[test]
@@ -174,12 +230,25 @@ mod tests {
         let append = |m: &mut Message, from: u64, indices: &[u64]| {
             m.index = from;
             m.log_term = 2;
-            m.entries = indices.iter().map(|i| Entry { index: *i, term: 3, ..Entry::default() }).collect();
+            m.entries = indices
+                .iter()
+                .map(|i| Entry {
+                    index: *i,
+                    term: 3,
+                    ..Entry::default()
+                })
+                .collect();
         };
         assert_eq!(refused(MsgAppend, |m| append(m, 5, &[6, 7])), None);
         assert_eq!(refused(MsgAppend, |m| append(m, 5, &[7])), Some(Refusal::Entries));
-        assert_eq!(refused(MsgAppend, |m| append(m, 5, &[6, 6])), Some(Refusal::Entries));
-        assert_eq!(refused(MsgAppend, |m| append(m, u64::MAX, &[0])), Some(Refusal::Entries));
+        assert_eq!(
+            refused(MsgAppend, |m| append(m, 5, &[6, 6])),
+            Some(Refusal::Entries)
+        );
+        assert_eq!(
+            refused(MsgAppend, |m| append(m, u64::MAX, &[0])),
+            Some(Refusal::Entries)
+        );
         let old = |m: &mut Message| (m.index, m.log_term) = (4, 1);
         assert_eq!(refused(MsgAppend, old), Some(Refusal::Index));
     }
@@ -192,12 +261,31 @@ mod tests {
         assert_eq!(refused(MsgPropose, |_| ()), Some(Refusal::NotLeader));
         assert_eq!(refused(MsgSnapshot, |_| ()), Some(Refusal::Snapshot));
         let snapshot = |voters: &[u64], index: u64| {
-            let conf_state = Some(ConfState { voters: voters.to_vec(), ..ConfState::default() });
-            let metadata = Some(SnapshotMetadata { conf_state, index, term: 3 });
-            Some(Snapshot { data: Vec::new(), metadata })
+            let conf_state = Some(ConfState {
+                voters: voters.to_vec(),
+                ..ConfState::default()
+            });
+            let metadata = Some(SnapshotMetadata {
+                conf_state,
+                index,
+                term: 3,
+            });
+            Some(Snapshot {
+                data: Vec::new(),
+                metadata,
+            })
         };
-        assert_eq!(refused(MsgSnapshot, |m| m.snapshot = snapshot(&[1, 2, 3], 9)), None);
-        assert_eq!(refused(MsgSnapshot, |m| m.snapshot = snapshot(&[1, 2, 3], 0)), Some(Refusal::Snapshot));
-        assert_eq!(refused(MsgSnapshot, |m| m.snapshot = snapshot(&[2], 9)), Some(Refusal::Snapshot));
+        assert_eq!(
+            refused(MsgSnapshot, |m| m.snapshot = snapshot(&[1, 2, 3], 9)),
+            None
+        );
+        assert_eq!(
+            refused(MsgSnapshot, |m| m.snapshot = snapshot(&[1, 2, 3], 0)),
+            Some(Refusal::Snapshot)
+        );
+        assert_eq!(
+            refused(MsgSnapshot, |m| m.snapshot = snapshot(&[2], 9)),
+            Some(Refusal::Snapshot)
+        );
     }
 }

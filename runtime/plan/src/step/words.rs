@@ -61,7 +61,12 @@ impl Display for StageStep {
             Self::MakeNode(node) => write!(formatter, "make device {}", node.path.display()),
             Self::Symlink { path, .. } => write!(formatter, "make link {}", path.display()),
             Self::Bind(bind) => {
-                write!(formatter, "mount {} on {}", bind.source.display(), bind.target.display())
+                write!(
+                    formatter,
+                    "mount {} on {}",
+                    bind.source.display(),
+                    bind.target.display()
+                )
             }
             Self::PivotRoot => formatter.write_str("pivot to the root file system"),
             Self::ReadonlyRoot => formatter.write_str("make the root file system read-only"),
