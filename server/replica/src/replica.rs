@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::pending::Pending;
 use crate::reads::Reads;
 use crate::ready::{Consensus, Turn, snapshot_mark};
-use crate::watches::WatchTable;
+use crate::watches::{Position, WatchTable, Wish};
 use berth_store::{Applied, Command, Store, StoreError, View};
 use raft::Storage as _;
 use raft::eraftpb::{Entry, Message, MessageType};
@@ -113,17 +113,16 @@ impl Replica {
                 stream,
                 since,
             } => {
-                let position = self.position();
-                self.watches.open(
+                let (applied, term) = self.position();
+                let wish = Wish {
                     id,
                     key,
                     recursive,
                     stream,
                     since,
-                    &self.store,
-                    position,
-                    &mut self.effects,
-                );
+                };
+                self.watches
+                    .open(wish, &self.store, Position { applied, term }, &mut self.effects);
             }
             Input::Unwatch { id } => self.watches.close(id),
             Input::Persisted { number } => {
@@ -448,8 +447,7 @@ impl Replica {
         self.consensus.applied(mark.index);
         self.snapshots.jump(mark.index);
         self.effects.push(Effect::Compact { through: mark.index });
-        let position = self.position();
-        self.watches.jump(seen, &self.store, position, &mut self.effects);
+        self.watches.jump(seen, &self.store, &mut self.effects);
         for id in self.pending.jump(mark.index) {
             self.reply(id, Err(ReplyError::Unknown));
         }

@@ -97,6 +97,11 @@ impl Watches {
         )
     }
 
+    /// Whether the watch is open.
+    pub fn is_open(&self, id: WatchId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// Closes a watch; says whether it was open.
     pub fn unregister(&mut self, id: WatchId) -> bool {
         let Some(watch) = self.by_id.remove(&id) else {
