@@ -10,7 +10,11 @@ pub(crate) use containers::{
     ImagesArgs, ImportArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RestartArgs, RmiArgs, RunArgs,
     StartArgs, StopArgs,
 };
-pub(crate) use keys::{GetArgs, LsArgs, RmArgs, SetArgs, WatchArgs};
+pub(crate) use keys::{
+    DirArgs, ElectArgs, ExecWatchArgs, ExportArgs, GetArgs, HealthArgs, ImportWords, LockArgs, LsArgs,
+    MemberArgs, MemberCommand, MkArgs, RmArgs, RmdirArgs, SetArgs, StoreClient, TreeArgs, UpdateArgs,
+    WatchArgs, duration,
+};
 pub(crate) use servers::{DemoArgs, DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
 
 /// Service discovery and containers in one binary.
@@ -24,6 +28,8 @@ pub(crate) use servers::{DemoArgs, DevArgs, EngineArgs, EngineFlags, StoreArgs, 
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
+    #[command(flatten)]
+    pub(crate) store: StoreClient,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -53,23 +59,50 @@ pub(crate) struct Global {
         help_heading = "Connections"
     )]
     pub(crate) host: String,
-    /// Text for people, or JSON documents as the APIs answer them
+    /// Text for people, text with the numbers of a key, or JSON documents
     #[arg(
-        short,
-        long,
+        short = 'o',
+        long = "output",
         global = true,
         env = "BERTH_OUTPUT",
         value_enum,
-        default_value_t = Output::Text,
+        value_name = "FORMAT",
+        default_value_t = Format::Text,
         help_heading = "Connections"
     )]
+    pub(crate) format: Format,
+    /// The format of what has no numbers of a key.
+    #[arg(skip)]
     pub(crate) output: Output,
 }
 
-/// How results are written.
+/// The formats that people can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines and tables.
+    #[value(alias = "simple")]
+    Text,
+    /// A key with its indexes and TTL; lines and tables of everything else.
+    Extended,
+    /// JSON documents.
+    Json,
+}
+
+impl Format {
+    /// The format of what has no numbers of a key.
+    pub(crate) fn output(self) -> Output {
+        match self {
+            Self::Text | Self::Extended => Output::Text,
+            Self::Json => Output::Json,
+        }
+    }
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Output {
     /// Lines and tables.
+    #[default]
     Text,
     /// JSON documents.
     Json,
@@ -93,13 +126,29 @@ pub(crate) enum Command {
     Rm(RmArgs),
     Inspect(InspectArgs),
     Images(ImagesArgs),
-    Import(ImportArgs),
+    Import(ImportWords),
     Rmi(RmiArgs),
 
     Set(SetArgs),
     Get(GetArgs),
     Ls(LsArgs),
     Watch(WatchArgs),
+    Mk(MkArgs),
+    /// Make a directory
+    Mkdir(DirArgs),
+    /// Make a directory, or give the key a new time to live
+    Setdir(DirArgs),
+    /// Give a directory a new time to live
+    Updatedir(DirArgs),
+    Update(UpdateArgs),
+    Rmdir(RmdirArgs),
+    Tree(TreeArgs),
+    ExecWatch(ExecWatchArgs),
+    Lock(LockArgs),
+    Elect(ElectArgs),
+    Export(ExportArgs),
+    Member(MemberArgs),
+    ClusterHealth(HealthArgs),
 
     /// Print the versions of client, engine and store
     Version,

@@ -14,6 +14,9 @@ pub(crate) const NO_STORE: u8 = 2;
 /// The store refuses (etcdctl).
 pub(crate) const STORE_REFUSES: u8 = 4;
 
+/// `cluster-health`: not every member is healthy (etcdctl).
+pub(crate) const NOT_HEALTHY: u8 = 5;
+
 /// `run`: the engine refuses (docker).
 pub(crate) const ENGINE_REFUSES: u8 = 125;
 

@@ -1,92 +1,132 @@
-//! set, get, ls, watch and rm of keys; texts and exit codes are etcdctl's.
+//! The commands on keys, under the name of berth and under etcdctl's: what they ask, what they print, how they end.
 
-use std::io::Read;
+pub(crate) mod members;
+mod session;
+mod show;
+pub(crate) mod tree;
+pub(crate) mod watch;
+mod words;
 
-use berth_sdk::{DeleteOptions, EtcdClient, GetOptions, KeyAnswer, SetOptions, WatchOptions};
-use berth_wire::etcd::{Event, Node};
+use std::io::{self, Read};
 
-use crate::args::{GetArgs, Global, LsArgs, Output, RmArgs, SetArgs, WatchArgs};
-use crate::exit::{self, Failure, Outcome};
-use crate::terminal::{print, print_line};
+use berth_sdk::KeysCall;
+use berth_wire::etcd::Node;
 
-/// The history of the store no longer reaches back to where a watch went on.
-const HISTORY_CLEARED: u16 = 401;
+use crate::args::{DirArgs, GetArgs, LsArgs, MkArgs, RmArgs, SetArgs, UpdateArgs};
+use crate::exit::{Failure, Outcome};
+use crate::terminal::print;
 
-fn client(global: &Global) -> Result<EtcdClient, Failure> {
-    Ok(EtcdClient::from_list(&global.endpoints)?)
+pub(crate) use session::{Connection, Session, Shape, Style};
+
+/// What is to become of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DirWish {
+    /// It must not be there.
+    Make,
+    /// It, or a file in its place, may be there.
+    Set,
+    /// It must be there.
+    Update,
 }
 
-/// A key begins with a slash; what does not is taken below the root, as etcdctl does.
-fn absolute(key: &str) -> String {
-    format!("/{}", key.trim_start_matches('/'))
-}
-
-pub(crate) async fn set(global: &Global, args: SetArgs) -> Outcome {
-    let value = match &args.value {
-        Some(value) => value.clone(),
+pub(crate) async fn set(session: &Session, args: SetArgs) -> Outcome {
+    let value = match args.value {
+        Some(value) => value,
         None if args.dir || args.refresh => String::new(),
-        None => read_value()?,
+        None => read_value(session)?,
     };
-    let options = SetOptions {
-        ttl: args.ttl,
-        dir: args.dir,
-        prev_exist: match (args.create, args.update) {
-            (true, _) => Some(false),
-            (_, true) => Some(true),
-            (false, false) => None,
-        },
-        prev_value: args.swap_with_value,
-        prev_index: args.swap_with_index,
-        refresh: args.refresh,
+    let prev_exist = match (args.create, args.update) {
+        (true, _) => Some(false),
+        (_, true) => Some(true),
+        (false, false) => None,
     };
-    let answer = client(global)?
-        .set(&absolute(&args.key), &value, &options)
-        .await
-        .map_err(exit::keys)?;
-    match (global.output, &answer.event.node.value) {
-        (Output::Json, _) => print_line(&answer.document)?,
-        (Output::Text, Some(value)) => print_line(value)?,
-        (Output::Text, None) => {}
+    let mut call = KeysCall::put(&args.key)
+        .query_if("prevExist", prev_exist)
+        .query_if("prevValue", args.swap_with_value)
+        .query_if("prevIndex", args.swap_with_index)
+        .query_if("dir", args.dir.then_some(true))
+        .form_if("refresh", args.refresh.then_some(true))
+        .form_if("ttl", args.ttl);
+    if !args.refresh && !args.dir {
+        call = call.form("value", value);
+    }
+    let answer = session.send(&call).await?;
+    // There is no value to print for a directory, and none was given for a refreshed key.
+    if answer.event.node.value.is_some() || !session.is_simple() {
+        session.show(&answer)?;
     }
     Ok(0)
 }
 
-fn read_value() -> Result<String, Failure> {
-    let mut value = String::new();
-    std::io::stdin().lock().read_to_string(&mut value)?;
+fn read_value(session: &Session) -> Result<String, Failure> {
+    let mut value = Vec::new();
+    io::stdin().lock().read_to_end(&mut value)?;
     if value.is_empty() {
-        return Err(Failure::usage("a value is required".to_owned()));
+        return Err(session.usage("value required"));
     }
-    Ok(value)
+    String::from_utf8(value).map_err(|_| session.usage("the value is not UTF-8"))
 }
 
-pub(crate) async fn get(global: &Global, args: GetArgs) -> Outcome {
-    let options = GetOptions {
-        recursive: false,
-        quorum: args.quorum,
+pub(crate) async fn mk(session: &Session, args: MkArgs) -> Outcome {
+    let value = args.value.map_or_else(|| read_value(session), Ok)?;
+    let answer = if args.in_order {
+        let call = KeysCall::post(&args.key).form("value", value);
+        session.send(&call.form_if("ttl", args.ttl)).await?
+    } else {
+        let call = KeysCall::put(&args.key)
+            .query("prevExist", false)
+            .form("value", value);
+        session.send_once(&call.form_if("ttl", args.ttl)).await?
     };
-    let key = absolute(&args.key);
-    let answer = client(global)?.get(&key, options).await.map_err(exit::keys)?;
-    match (global.output, &answer.event.node.value) {
-        (Output::Json, _) => print_line(&answer.document)?,
-        (Output::Text, Some(value)) => print_line(value)?,
-        (Output::Text, None) => return Err(Failure::usage(format!("{key} is a directory"))),
+    session.show(&answer)?;
+    Ok(0)
+}
+
+pub(crate) async fn update(session: &Session, args: UpdateArgs) -> Outcome {
+    let value = args.value.map_or_else(|| read_value(session), Ok)?;
+    let call = KeysCall::put(&args.key)
+        .query("prevExist", true)
+        .form("value", value)
+        .form_if("ttl", args.ttl);
+    session.show(&session.send(&call).await?)?;
+    Ok(0)
+}
+
+pub(crate) async fn dir(session: &Session, args: DirArgs, wish: DirWish) -> Outcome {
+    let call = KeysCall::put(&args.key)
+        .query("dir", true)
+        .form_if("ttl", args.ttl);
+    let answer = match wish {
+        DirWish::Make => session.send_once(&call.query("prevExist", false)).await?,
+        DirWish::Set => session.send(&call).await?,
+        DirWish::Update => session.send(&call.query("prevExist", true)).await?,
+    };
+    if !session.is_simple() {
+        session.show(&answer)?;
     }
     Ok(0)
 }
 
-pub(crate) async fn ls(global: &Global, args: LsArgs) -> Outcome {
-    let options = GetOptions {
-        recursive: args.recursive,
-        quorum: args.quorum,
-    };
-    let answer = client(global)?
-        .get(&absolute(&args.key), options)
-        .await
-        .map_err(exit::keys)?;
-    match global.output {
-        Output::Json => print_line(&answer.document)?,
-        Output::Text => print(&listing(&answer.event.node, args.slash))?,
+pub(crate) async fn get(session: &Session, args: GetArgs) -> Outcome {
+    let sorted = args.sort || session.style() == Style::Berth;
+    let call = KeysCall::get(&args.key, false, sorted, args.quorum);
+    let answer = session.send(&call).await?;
+    if answer.event.node.dir {
+        let key = &answer.event.node.key;
+        return Err(Failure::usage(format!("{key}: is a directory")));
+    }
+    session.show(&answer)?;
+    Ok(0)
+}
+
+pub(crate) async fn ls(session: &Session, args: LsArgs) -> Outcome {
+    let sorted = args.sort || session.style() == Style::Berth;
+    let call = KeysCall::get(&args.key, args.recursive, sorted, args.quorum);
+    let answer = session.send(&call).await?;
+    if session.is_simple() {
+        print(&listing(&answer.event.node, args.slash))?;
+    } else {
+        session.show(&answer)?;
     }
     Ok(0)
 }
@@ -112,86 +152,40 @@ fn listing(node: &Node, slash: bool) -> String {
     text
 }
 
-pub(crate) async fn watch(global: &Global, args: WatchArgs) -> Outcome {
-    let client = client(global)?;
-    let key = absolute(&args.key);
-    let mut wait_index = args.after_index.map(|index| index.saturating_add(1));
-    loop {
-        let options = WatchOptions {
-            recursive: args.recursive,
-            wait_index,
-        };
-        let answer = match client.watch(&key, options).await {
-            Ok(answer) => answer,
-            // Nothing older can be had. What happened meanwhile is lost to this watch, which goes on from now.
-            Err(error) if args.forever && error.store_code() == Some(HISTORY_CLEARED) => {
-                crate::terminal::tell(&format!("changes were missed: {error}"));
-                wait_index = None;
-                continue;
-            }
-            Err(error) => return Err(exit::keys(error)),
-        };
-        show_change(global.output, &answer, args.recursive && args.forever)?;
-        if !args.forever {
-            return Ok(0);
-        }
-        wait_index = Some(answer.event.node.modified_index + 1);
-    }
-}
-
-fn show_change(output: Output, answer: &KeyAnswer, with_key: bool) -> Result<(), Failure> {
-    match output {
-        Output::Json => print_line(&answer.document)?,
-        Output::Text => {
-            if with_key {
-                print_line(&format!("[{}] {}", answer.event.action, answer.event.node.key))?;
-            }
-            print(&change(&answer.event))?;
-        }
-    }
-    Ok(())
-}
-
-/// The new value, or the one that is gone.
-fn change(event: &Event) -> String {
-    match (&event.node.value, &event.prev_node) {
-        (Some(value), _) => format!("{value}\n"),
-        (
-            None,
-            Some(Node {
-                value: Some(value), ..
-            }),
-        ) => format!("PrevNode.Value: {value}\n"),
-        (None, _) => String::new(),
-    }
-}
-
 /// Whether a name given to `rm` is a key.
 pub(crate) fn is_key(name: &str) -> bool {
     name.starts_with('/')
 }
 
-pub(crate) async fn remove(global: &Global, args: RmArgs) -> Outcome {
+pub(crate) async fn remove(session: &Session, args: RmArgs) -> Outcome {
     if args.force || args.volumes {
         return Err(Failure::usage(
             "--force and --volumes are for containers, and a name with a slash in front is a key".to_owned(),
         ));
     }
-    let client = client(global)?;
-    let options = DeleteOptions {
-        dir: args.dir,
-        recursive: args.recursive,
-        prev_value: args.with_value,
-        prev_index: args.with_index,
-    };
     for key in &args.names {
-        let answer = client.delete(key, &options).await.map_err(exit::keys)?;
-        match global.output {
-            Output::Json => print_line(&answer.document)?,
-            Output::Text => print(&change(&answer.event))?,
-        }
+        let call = KeysCall::delete(key)
+            .query_if("dir", args.dir.then_some(true))
+            .query_if("recursive", args.recursive.then_some(true))
+            .query_if("prevValue", args.with_value.as_deref())
+            .query_if("prevIndex", args.with_index);
+        removed(session, &call).await?;
     }
     Ok(0)
+}
+
+pub(crate) async fn rmdir(session: &Session, key: &str) -> Outcome {
+    removed(session, &KeysCall::delete(key).query("dir", true)).await?;
+    Ok(0)
+}
+
+async fn removed(session: &Session, call: &KeysCall) -> Result<(), Failure> {
+    let answer = session.send_once(call).await?;
+    // A directory has no value to print.
+    if !answer.event.node.dir || !session.is_simple() {
+        session.show(&answer)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -214,26 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn changes() {
-        let check = |text: &str| change(&serde_json::from_str(text).expect("an event"));
-        assert_eq!(
-            check(r#"{"action":"set","node":{"key":"/a","value":"5"}}"#),
-            "5\n"
-        );
-        assert_eq!(
-            check(r#"{"action":"delete","node":{"key":"/a"},"prevNode":{"key":"/a","value":"5"}}"#),
-            "PrevNode.Value: 5\n"
-        );
-        assert_eq!(
-            check(r#"{"action":"delete","node":{"key":"/d","dir":true},"prevNode":{"key":"/d","dir":true}}"#),
-            ""
-        );
-    }
-
-    #[test]
     fn keys_are_told_from_containers() {
         assert!(is_key("/message") && !is_key("web"));
-        assert_eq!(absolute("a/b"), "/a/b");
-        assert_eq!(absolute("/"), "/");
     }
 }

@@ -2,20 +2,25 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod applet;
 mod args;
 mod config;
 mod containers;
 mod demo;
+mod elect;
+mod etcdctl;
 mod exit;
 mod hello;
 mod images;
 mod kv;
+mod lock;
 mod log;
 mod output;
 mod run_request;
 mod serve;
 mod system;
 mod terminal;
+mod transfer;
 
 use std::ffi::OsString;
 use std::process::exit;
@@ -23,6 +28,7 @@ use std::process::exit;
 use clap::{CommandFactory, Parser};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::applet::{Applet, applet};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{ENGINE_REFUSES, FAILED, Failure, Outcome};
 
@@ -42,6 +48,10 @@ fn main() {
         _ => {}
     }
     let words: Vec<OsString> = std::env::args_os().collect();
+    match applet(words.first().map(OsString::as_os_str)) {
+        Applet::Etcdctl => exit(i32::from(etcdctl::run(&words))),
+        Applet::Berth => {}
+    }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -61,6 +71,24 @@ fn main() {
     exit(i32::from(code));
 }
 
+/// The commands that etcdctl has too.
+const KEY_WORDS: [&str; 14] = [
+    "set",
+    "get",
+    "ls",
+    "watch",
+    "rm",
+    "mk",
+    "mkdir",
+    "setdir",
+    "updatedir",
+    "update",
+    "rmdir",
+    "exec-watch",
+    "member",
+    "cluster-health",
+];
+
 /// The exit code of wrong words: 125 for `run` as docker has it, 1 for keys as etcdctl has it.
 fn wrong_words(words: &[OsString]) -> u8 {
     let command = words
@@ -74,7 +102,7 @@ fn wrong_words(words: &[OsString]) -> u8 {
         });
     match command {
         Some("run") => ENGINE_REFUSES,
-        Some("set" | "get" | "ls" | "watch" | "rm") => FAILED,
+        Some(word) if KEY_WORDS.contains(&word) => FAILED,
         _ => WRONG_WORDS,
     }
 }
@@ -89,10 +117,18 @@ fn carry_out(cli: Cli) -> Outcome {
     } else {
         Builder::new_current_thread().enable_all().build()
     };
-    answer(&runtime?, cli.global, cli.command)
+    let mut global = cli.global;
+    global.output = global.format.output();
+    let session = || kv::Session::open(&global, &cli.store);
+    answer(&runtime?, &global, &session, cli.command)
 }
 
-fn answer(runtime: &Runtime, global: Global, command: Command) -> Outcome {
+fn answer(
+    runtime: &Runtime,
+    global: &Global,
+    session: &dyn Fn() -> Result<kv::Session, Failure>,
+    command: Command,
+) -> Outcome {
     let served = |served: anyhow::Result<()>| match served {
         Ok(()) => Ok(0),
         Err(error) => Err(Failure {
@@ -106,30 +142,44 @@ fn answer(runtime: &Runtime, global: Global, command: Command) -> Outcome {
             Command::Dev(args) => served(serve::dev(*args).await),
             Command::Store(args) => served(serve::store(*args).await),
             Command::Engine(args) => served(serve::engine(*args).await),
-            Command::Run(args) => containers::run(&global, *args).await,
-            Command::Ps(args) => containers::ps(&global, args).await,
-            Command::Logs(args) => containers::logs(&global, args).await,
-            Command::Start(args) => containers::start(&global, args).await,
-            Command::Stop(args) => containers::stop(&global, args).await,
-            Command::Restart(args) => containers::restart(&global, args).await,
-            Command::Kill(args) => containers::kill(&global, args).await,
+            Command::Run(args) => containers::run(global, *args).await,
+            Command::Ps(args) => containers::ps(global, args).await,
+            Command::Logs(args) => containers::logs(global, args).await,
+            Command::Start(args) => containers::start(global, args).await,
+            Command::Stop(args) => containers::stop(global, args).await,
+            Command::Restart(args) => containers::restart(global, args).await,
+            Command::Kill(args) => containers::kill(global, args).await,
             Command::Rm(args) => match args.names.iter().filter(|name| kv::is_key(name)).count() {
-                0 => containers::remove(&global, args).await,
-                keys if keys == args.names.len() => kv::remove(&global, args).await,
+                0 => containers::remove(global, args).await,
+                keys if keys == args.names.len() => kv::remove(&session()?, args).await,
                 _ => Err(Failure::usage(
                     "keys (with a slash in front) and containers cannot be removed by one command".to_owned(),
                 )),
             },
-            Command::Inspect(args) => containers::inspect(&global, args).await,
-            Command::Images(args) => images::images(&global, args).await,
-            Command::Import(args) => images::import(&global, args).await,
-            Command::Rmi(args) => images::remove(&global, args).await,
-            Command::Set(args) => kv::set(&global, args).await,
-            Command::Get(args) => kv::get(&global, args).await,
-            Command::Ls(args) => kv::ls(&global, args).await,
-            Command::Watch(args) => kv::watch(&global, args).await,
-            Command::Version => system::version(&global).await,
-            Command::Info => system::info(&global).await,
+            Command::Inspect(args) => containers::inspect(global, args).await,
+            Command::Images(args) => images::images(global, args).await,
+            Command::Import(args) if args.keys => transfer::import(&session()?, args).await,
+            Command::Import(args) => images::import(global, args.image).await,
+            Command::Rmi(args) => images::remove(global, args).await,
+            Command::Set(args) => kv::set(&session()?, args).await,
+            Command::Get(args) => kv::get(&session()?, args).await,
+            Command::Ls(args) => kv::ls(&session()?, args).await,
+            Command::Mk(args) => kv::mk(&session()?, args).await,
+            Command::Mkdir(args) => kv::dir(&session()?, args, kv::DirWish::Make).await,
+            Command::Setdir(args) => kv::dir(&session()?, args, kv::DirWish::Set).await,
+            Command::Updatedir(args) => kv::dir(&session()?, args, kv::DirWish::Update).await,
+            Command::Update(args) => kv::update(&session()?, args).await,
+            Command::Rmdir(args) => kv::rmdir(&session()?, &args.key).await,
+            Command::Tree(args) => kv::tree::run(&session()?, args).await,
+            Command::Watch(args) => kv::watch::watch(&session()?, args).await,
+            Command::ExecWatch(args) => kv::watch::exec_watch(&session()?, args).await,
+            Command::Member(args) => kv::members::member(&session()?, args.command).await,
+            Command::ClusterHealth(args) => kv::members::health(&session()?, args).await,
+            Command::Lock(args) => lock::run(&session()?, args).await,
+            Command::Elect(args) => elect::run(&session()?, args).await,
+            Command::Export(args) => transfer::export(&session()?, args).await,
+            Command::Version => system::version(global).await,
+            Command::Info => system::info(global).await,
             Command::Completion { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);

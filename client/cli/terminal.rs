@@ -20,6 +20,11 @@ pub(crate) fn tell(text: &str) {
     drop(writeln!(io::stderr().lock(), "berth: {text}"));
 }
 
+/// A line on standard error without the name of the program. Nothing can be done when it cannot be written.
+pub(crate) fn note(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
 /// Writes output of a container to the stream that it was written to there.
 pub(crate) fn write_frame(frame: &Frame) -> io::Result<()> {
     match frame.stream {

@@ -3,6 +3,7 @@
 
 mod containers;
 mod demo;
+mod etcdctl;
 mod keys;
 
 use berth_harness::Berth;

@@ -1,16 +1,24 @@
 //! The keys API: get, set, delete and watch against a list of members, with fail-over between them.
 
+mod call;
+mod members;
+
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use berth_wire::etcd::{ErrorBody, Event, Version};
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::endpoints::{Endpoint, EndpointError, parse_endpoints};
 use crate::error::SdkError;
 use crate::transport::{Answer, Call, Transport};
+
+pub use call::{Failures, KeysCall};
+pub use members::MembersError;
 
 /// Longest wait for the head of an answer. A member answers or gives up within its own limit of about 5 s for a write
 /// without a quorum; the head of a watch comes at once.
@@ -95,6 +103,18 @@ pub struct KeyAnswer {
     pub document: String,
 }
 
+/// Is shown every request before it leaves: its method, its URL and its form.
+#[derive(Clone)]
+struct Observer(Arc<Watchful>);
+
+type Watchful = dyn Fn(&Method, &str, Option<&str>) + Send + Sync;
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
 /// A client of a store.
 #[derive(Debug, Clone)]
 pub struct EtcdClient {
@@ -102,6 +122,15 @@ pub struct EtcdClient {
     /// The member that answered last is asked first.
     preferred: Arc<AtomicUsize>,
     limit: Duration,
+    authorization: Option<HeaderValue>,
+    observer: Option<Observer>,
+}
+
+/// A request on its way.
+struct Outgoing<'a> {
+    method: &'a Method,
+    path: &'a str,
+    body: Option<(&'static str, &'a str)>,
 }
 
 impl EtcdClient {
@@ -128,7 +157,41 @@ impl EtcdClient {
             members: Arc::new(endpoints.into_iter().map(Transport::new).collect()),
             preferred: Arc::default(),
             limit: ANSWER_LIMIT,
+            authorization: None,
+            observer: None,
         })
+    }
+
+    /// The same for other members.
+    ///
+    /// # Errors
+    /// An empty list.
+    pub fn with_members(&self, endpoints: Vec<Endpoint>) -> Result<Self, EndpointError> {
+        let fresh = Self::new(endpoints)?;
+        Ok(Self {
+            members: fresh.members,
+            preferred: fresh.preferred,
+            ..self.clone()
+        })
+    }
+
+    /// The same with a user's name and password on every request (HTTP Basic).
+    #[must_use]
+    pub fn with_user(mut self, name: &str, password: &str) -> Self {
+        let words = format!("Basic {}", call::base64(format!("{name}:{password}").as_bytes()));
+        // Letters, digits and `+/=` only: always a header.
+        self.authorization = HeaderValue::from_str(&words).ok();
+        self
+    }
+
+    /// The same, showing every request to `observer` before it leaves: its method, its URL and its form.
+    #[must_use]
+    pub fn with_observer(
+        mut self,
+        observer: impl Fn(&Method, &str, Option<&str>) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Observer(Arc::new(observer)));
+        self
     }
 
     /// The same with another limit on the wait for an answer.
@@ -267,35 +330,58 @@ impl EtcdClient {
         &self.members[at % self.members.len()]
     }
 
+    async fn exchange(&self, method: &Method, path: &str, form: Option<String>) -> Result<Answer, SdkError> {
+        let outgoing = Outgoing {
+            method,
+            path,
+            body: form.as_deref().map(|form| (FORM_TYPE, form)),
+        };
+        self.attempt(&outgoing).await.map_err(Failures::into_error)
+    }
+
     /// Asks one member after the other, beginning with the one that answered last.
     ///
     /// A read goes on to the next member after every failure. A write goes on only where no connection was made:
     /// anything later may have been carried out, and a second try could do it twice.
-    async fn exchange(&self, method: &Method, path: &str, form: Option<String>) -> Result<Answer, SdkError> {
+    async fn attempt(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failures> {
         let first = self.preferred.load(Ordering::Relaxed);
-        let read = method.is_safe();
-        let mut failures = Vec::new();
+        let read = outgoing.method.is_safe();
+        let mut failures = Failures::default();
         for at in first..first + self.members.len() {
             let member = self.member(at);
-            let mut call = Call::new(method.clone(), path).within(self.limit);
-            if let Some(form) = &form {
-                call = call.body(FORM_TYPE, form.clone());
-            }
-            let error = match member.send(call).await {
-                Ok(answer) if read && no_leader(answer.status) && at + 1 < first + self.members.len() => {
-                    member.unexpected(&answer)
-                }
+            let more = at + 1 < first + self.members.len();
+            let error = match member.send(self.prepared(member, outgoing)).await {
+                Ok(answer) if read && no_leader(answer.status) && more => member.unexpected(&answer),
                 Ok(answer) => {
                     self.preferred.store(at % self.members.len(), Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error @ SdkError::Connect { .. }) => error,
-                Err(error) if read && error.is_connection() => error,
-                Err(error) => return Err(error),
+                Err(error) => error,
             };
-            failures.push(error.chain());
+            // Of a read that was answered, the only error is a member without a leader.
+            let goes_on = matches!(error, SdkError::Connect { .. })
+                || read && (error.is_connection() || matches!(error, SdkError::Unexpected { .. }));
+            failures.push(error);
+            if !goes_on {
+                return Err(failures.stopped());
+            }
         }
-        Err(SdkError::NoEndpoint(failures))
+        Err(failures)
+    }
+
+    fn prepared(&self, member: &Transport, outgoing: &Outgoing<'_>) -> Call {
+        if let Some(Observer(observer)) = &self.observer {
+            let url = format!("{}{}", member.endpoint(), outgoing.path);
+            observer(outgoing.method, &url, outgoing.body.map(|(_, text)| text));
+        }
+        let mut call = Call::new(outgoing.method.clone(), outgoing.path).within(self.limit);
+        if let Some((kind, text)) = outgoing.body {
+            call = call.body(kind, text.to_owned());
+        }
+        if let Some(words) = &self.authorization {
+            call = call.header(AUTHORIZATION, words.clone());
+        }
+        call
     }
 }
 

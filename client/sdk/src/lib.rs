@@ -16,7 +16,10 @@ pub use docker::{
 };
 pub use endpoints::{Endpoint, EndpointError, parse_endpoints};
 pub use error::SdkError;
-pub use etcd::{DeleteOptions, EtcdClient, GetOptions, KeyAnswer, SetOptions, WatchOptions};
+pub use etcd::{
+    DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError, SetOptions,
+    WatchOptions,
+};
 pub use streams::{Attached, AttachedInput, FrameStream, LineStream};
 pub use transport::{Answer, Call, Transport};
 

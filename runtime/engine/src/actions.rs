@@ -465,7 +465,11 @@ fn launch_failure(error: LaunchError) -> LaunchFailure {
     let kind = match &error {
         LaunchError::NotFound(_) => LaunchFailureKind::CommandNotFound,
         LaunchError::PermissionDenied(_) => LaunchFailureKind::CommandNotExecutable,
-        LaunchError::Other => LaunchFailureKind::Host,
+        LaunchError::Malformed { .. } => LaunchFailureKind::BadRequest,
+        LaunchError::Host { .. }
+        | LaunchError::Stage { .. }
+        | LaunchError::Killed
+        | LaunchError::Keeper(_) => LaunchFailureKind::Host,
     };
     LaunchFailure {
         message: chain(&error),

@@ -108,7 +108,13 @@ impl InRoot {
         open(parent.as_fd(), self.name(), OFlags::PATH, Links::Refused)
     }
 
-    fn directories(&self, root: BorrowedFd<'_>, count: usize, mode: Mode, links: Links) -> Result<OwnedFd, Errno> {
+    fn directories(
+        &self,
+        root: BorrowedFd<'_>,
+        count: usize,
+        mode: Mode,
+        links: Links,
+    ) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let mut found = open(root, c".", flags, links)?;
         for (prefix, name) in self.prefixes.iter().zip(&self.names).take(count) {
@@ -116,7 +122,9 @@ impl InRoot {
                 Err(Errno::NOENT) => {
                     match mkdirat(&found, name.as_c_str(), mode) {
                         // Whatever the mask of the caller is.
-                        Ok(()) => rustix::fs::chmodat(&found, name.as_c_str(), mode, rustix::fs::AtFlags::empty())?,
+                        Ok(()) => {
+                            rustix::fs::chmodat(&found, name.as_c_str(), mode, rustix::fs::AtFlags::empty())?
+                        }
                         Err(Errno::EXIST) => {}
                         Err(error) => return Err(error),
                     }
@@ -168,7 +176,9 @@ mod tests {
     #[test]
     fn missing_parts_are_made() {
         let (place, fd) = root();
-        path("/a/b/c").directory(fd.as_fd(), DIRECTORY_MODE, Links::Inside).unwrap();
+        path("/a/b/c")
+            .directory(fd.as_fd(), DIRECTORY_MODE, Links::Inside)
+            .unwrap();
         assert!(place.path().join("a/b/c").is_dir());
         path("/a/x/file").file(fd.as_fd(), Links::Inside).unwrap();
         assert_eq!(fs::read(place.path().join("a/x/file")).unwrap(), b"");
@@ -184,10 +194,14 @@ mod tests {
         let made = path("/up/made").directory(fd.as_fd(), DIRECTORY_MODE, Links::Inside);
         made.unwrap();
         assert!(place.path().join("etc/made").is_dir());
-        let error = path("/up/made").directory(fd.as_fd(), DIRECTORY_MODE, Links::Refused).unwrap_err();
+        let error = path("/up/made")
+            .directory(fd.as_fd(), DIRECTORY_MODE, Links::Refused)
+            .unwrap_err();
         assert_eq!(error, Errno::LOOP);
         // The target of the link is not there inside of the root, and is not made outside.
-        path("/out/made").directory(fd.as_fd(), DIRECTORY_MODE, Links::Inside).unwrap_err();
+        path("/out/made")
+            .directory(fd.as_fd(), DIRECTORY_MODE, Links::Inside)
+            .unwrap_err();
         assert!(fs::read_dir(outside.path()).unwrap().next().is_none());
     }
 }

@@ -268,3 +268,11 @@ pub fn unpublish_address(table: &str, address: Ipv4Addr) -> Result<(), NetworkEr
     ports.retain(|port| port.address == address);
     unpublish(table, &ports)
 }
+
+/// Makes a table as somebody else would.
+#[cfg(test)]
+pub(crate) fn make_foreign_table(table: &str) -> io::Result<()> {
+    let mut transaction = Transaction::new(table);
+    transaction.foreign_table();
+    transaction.commit(&mut open().map_err(io::Error::other)?)
+}

@@ -5,8 +5,11 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use berth_plan::{MountFlags, MountOption, PLAN_VERSION, Plan, StageStep};
-use rustix::fs::{CWD, Dev, FileType, Mode, OFlags, Uid};
+use berth_plan::{
+    Command, Credentials, HostMount, MountFlags, MountOption, NewMount, Node, PLAN_VERSION, Plan, Rlimit,
+    StageStep,
+};
+use rustix::fs::{CWD, Dev, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
@@ -39,20 +42,37 @@ pub(crate) enum Flat {
     PrivateMounts,
     AttachRoot,
     Mount(Mount),
-    MakeDirectory { path: InRoot, mode: Mode },
-    MakeNode { path: InRoot, mode: Mode, device: Dev },
-    Symlink { text: CString, path: InRoot },
+    MakeDirectory {
+        path: InRoot,
+        mode: Mode,
+    },
+    MakeNode {
+        path: InRoot,
+        mode: Mode,
+        device: Dev,
+    },
+    Symlink {
+        text: CString,
+        path: InRoot,
+    },
     Bind(Bind),
     PivotRoot,
     ReadonlyRoot,
     NullInput,
     Hostname(Vec<u8>),
     Domainname(Vec<u8>),
-    Sysctl { path: InRoot, value: Vec<u8> },
+    Sysctl {
+        path: InRoot,
+        value: Vec<u8>,
+    },
     ReadonlyPath(InRoot),
     MaskPath(InRoot),
     SessionKeyring(CString),
-    Rlimit { resource: u32, soft: u64, hard: u64 },
+    Rlimit {
+        resource: u32,
+        soft: u64,
+        hard: u64,
+    },
     OomScoreAdj(Vec<u8>),
     Umask(Mode),
     WorkingDirectory(InRoot),
@@ -60,9 +80,20 @@ pub(crate) enum Flat {
     NoNewPrivileges,
     Seccomp(Filter),
     DropBounding(u64),
-    Credentials { user: Uid, group: rustix::fs::Gid, groups: Vec<rustix::fs::Gid> },
-    Capabilities { permitted: u64, effective: u64 },
-    Exec { candidates: Vec<CString>, arguments: Block, environment: Block },
+    Credentials {
+        user: Uid,
+        group: Gid,
+        groups: Vec<Gid>,
+    },
+    Capabilities {
+        permitted: u64,
+        effective: u64,
+    },
+    Exec {
+        candidates: Vec<CString>,
+        arguments: Block,
+        environment: Block,
+    },
 }
 
 /// A new file system.
@@ -113,7 +144,9 @@ pub(crate) fn prepare(plan: &Plan, root: OwnedFd, network: Option<OwnedFd>) -> R
 
 fn check(plan: &Plan) -> Result<(), Refusal> {
     if plan.version != PLAN_VERSION {
-        return Err(Refusal::Plan("the plan has a version that this keeper does not know"));
+        return Err(Refusal::Plan(
+            "the plan has a version that this keeper does not know",
+        ));
     }
     if plan.stage.len() > MAX_STEPS {
         return Err(Refusal::Plan("the plan has too many steps"));
@@ -122,7 +155,7 @@ fn check(plan: &Plan) -> Result<(), Refusal> {
     let attached = place(|step| matches!(step, StageStep::AttachRoot));
     let pivoted = place(|step| matches!(step, StageStep::PivotRoot));
     let private = place(|step| matches!(step, StageStep::PrivateMounts));
-    let executed = place(|step| matches!(step, StageStep::Exec { .. }));
+    let executed = place(|step| matches!(step, StageStep::Exec(_)));
     let in_order = private.is_some() && private < attached && attached < pivoted && pivoted < executed;
     if !in_order || executed.map(|index| index + 1) != Some(plan.stage.len()) {
         return Err(Refusal::Plan(
@@ -175,24 +208,31 @@ fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fa
         StageStep::UnshareCgroup => Flat::UnshareCgroup,
         StageStep::PrivateMounts => Flat::PrivateMounts,
         StageStep::AttachRoot => Flat::AttachRoot,
-        StageStep::Mount { .. }
-        | StageStep::MakeDirectory { .. }
-        | StageStep::MakeNode { .. }
-        | StageStep::Symlink { .. }
-        | StageStep::Bind { .. } => return flatten_mount(step),
+        StageStep::Mount(mount) => Flat::Mount(new_mount(mount)?),
+        StageStep::MakeDirectory { path, mode } => Flat::MakeDirectory {
+            path: inside(path)?,
+            mode: Mode::from_raw_mode(*mode),
+        },
+        StageStep::MakeNode(node) => make_node(node)?,
+        StageStep::Symlink { text: link, path } => Flat::Symlink {
+            text: text(link.as_str())?,
+            path: inside(path)?,
+        },
+        StageStep::Bind(mount) => Flat::Bind(bind(mount)?),
         StageStep::PivotRoot => Flat::PivotRoot,
         StageStep::ReadonlyRoot => Flat::ReadonlyRoot,
         StageStep::NullInput => Flat::NullInput,
         StageStep::Hostname { name: text } => Flat::Hostname(name(text)?),
         StageStep::Domainname { name: text } => Flat::Domainname(name(text)?),
         StageStep::Sysctl { name, value } => Flat::Sysctl {
-            path: inside(&Path::new("/sys").join(name))?,
+            // Put together as text: joining an absolute name would lead out of `sys`.
+            path: inside(Path::new(&format!("/sys/{name}")))?,
             value: value.as_bytes().to_vec(),
         },
         StageStep::ReadonlyPath { path } => Flat::ReadonlyPath(inside(path)?),
         StageStep::MaskPath { path } => Flat::MaskPath(inside(path)?),
         StageStep::SessionKeyring { name } => Flat::SessionKeyring(text(name.as_str())?),
-        StageStep::Rlimit { resource, soft, hard } => Flat::Rlimit {
+        StageStep::Rlimit(Rlimit { resource, soft, hard }) => Flat::Rlimit {
             resource: *resource,
             soft: *soft,
             hard: *hard,
@@ -200,97 +240,68 @@ fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fa
         StageStep::OomScoreAdj { value } => Flat::OomScoreAdj(value.to_string().into_bytes()),
         StageStep::Umask { mode } => Flat::Umask(Mode::from_raw_mode(*mode)),
         StageStep::WorkingDirectory { path } => Flat::WorkingDirectory(inside(path)?),
-        StageStep::OwnStreams { .. }
-        | StageStep::NoNewPrivileges
-        | StageStep::Seccomp { .. }
-        | StageStep::DropBounding { .. }
-        | StageStep::Credentials { .. }
-        | StageStep::Capabilities { .. }
-        | StageStep::Exec { .. } => return flatten_rights(step),
-    })
-}
-
-fn flatten_mount(step: &StageStep) -> Result<Flat, Fault> {
-    Ok(match step {
-        StageStep::Mount {
-            kind,
-            source,
-            target,
-            strict,
-            flags,
-            options,
-        } => Flat::Mount(Mount {
-            kind: text(kind.as_str())?,
-            source: text(source.as_str())?,
-            target: inside(target)?,
-            strict: *strict,
-            attributes: attributes(*flags),
-            options: options.iter().map(option).collect::<Result<_, _>>()?,
-        }),
-        StageStep::MakeDirectory { path, mode } => Flat::MakeDirectory {
-            path: inside(path)?,
-            mode: Mode::from_raw_mode(*mode),
-        },
-        StageStep::MakeNode {
-            path,
-            mode,
-            major,
-            minor,
-        } => Flat::MakeNode {
-            path: inside(path)?,
-            mode: Mode::from_raw_mode(*mode),
-            device: rustix::fs::makedev(*major, *minor),
-        },
-        StageStep::Symlink { text: link, path } => Flat::Symlink {
-            text: text(link.as_str())?,
-            path: inside(path)?,
-        },
-        StageStep::Bind {
-            source,
-            target,
-            recursive,
-            flags,
-        } => {
-            let (source, directory) = open_source(source, *recursive)?;
-            Flat::Bind(Bind {
-                source,
-                directory,
-                target: inside(target)?,
-                recursive: *recursive,
-                attributes: attributes(*flags),
-            })
-        }
-        _ => return Err(Fault::Malformed("the step is none of mounts")),
-    })
-}
-
-fn flatten_rights(step: &StageStep) -> Result<Flat, Fault> {
-    Ok(match step {
         StageStep::OwnStreams { uid } => Flat::OwnStreams(Uid::from_raw(*uid)),
         StageStep::NoNewPrivileges => Flat::NoNewPrivileges,
         StageStep::Seccomp { program } => Flat::Seccomp(Filter::unpack(program)),
         StageStep::DropBounding { keep } => Flat::DropBounding(*keep),
-        StageStep::Credentials { uid, gid, groups } => {
-            // The kernel takes the highest number for "leave it as it is", which is root here.
-            if [*uid, *gid].iter().chain(groups).any(|id| *id == u32::MAX) || groups.len() > MAX_GROUPS {
-                return Err(Fault::Malformed("a user or group is out of range"));
-            }
-            Flat::Credentials {
-                user: Uid::from_raw(*uid),
-                group: rustix::fs::Gid::from_raw(*gid),
-                groups: groups.iter().map(|gid| rustix::fs::Gid::from_raw(*gid)).collect(),
-            }
-        }
+        StageStep::Credentials(who) => credentials(who)?,
         StageStep::Capabilities { permitted, effective } => Flat::Capabilities {
             permitted: *permitted,
             effective: *effective,
         },
-        StageStep::Exec { candidates, argv, env } => Flat::Exec {
-            candidates: texts(candidates)?,
-            arguments: Block::new(texts(argv)?),
-            environment: Block::new(texts(env)?),
-        },
-        _ => return Err(Fault::Malformed("the step is none of rights")),
+        StageStep::Exec(command) => exec(command)?,
+    })
+}
+
+fn new_mount(mount: &NewMount) -> Result<Mount, Fault> {
+    Ok(Mount {
+        kind: text(mount.kind.as_str())?,
+        source: text(mount.source.as_str())?,
+        target: inside(&mount.target)?,
+        strict: mount.strict,
+        attributes: attributes(mount.flags),
+        options: mount.options.iter().map(option).collect::<Result<_, _>>()?,
+    })
+}
+
+fn make_node(node: &Node) -> Result<Flat, Fault> {
+    Ok(Flat::MakeNode {
+        path: inside(&node.path)?,
+        mode: Mode::from_raw_mode(node.mode),
+        device: rustix::fs::makedev(node.major, node.minor),
+    })
+}
+
+fn bind(mount: &HostMount) -> Result<Bind, Fault> {
+    let target = inside(&mount.target)?;
+    let (source, directory) = open_source(&mount.source, mount.recursive)?;
+    Ok(Bind {
+        source,
+        directory,
+        target,
+        recursive: mount.recursive,
+        attributes: attributes(mount.flags),
+    })
+}
+
+fn credentials(who: &Credentials) -> Result<Flat, Fault> {
+    let Credentials { uid, gid, groups } = who;
+    // The kernel takes the highest number for "leave it as it is", which is root here.
+    if [*uid, *gid].iter().chain(groups).any(|id| *id == u32::MAX) || groups.len() > MAX_GROUPS {
+        return Err(Fault::Malformed("a user or group is out of range"));
+    }
+    Ok(Flat::Credentials {
+        user: Uid::from_raw(*uid),
+        group: Gid::from_raw(*gid),
+        groups: groups.iter().map(|gid| Gid::from_raw(*gid)).collect(),
+    })
+}
+
+fn exec(command: &Command) -> Result<Flat, Fault> {
+    Ok(Flat::Exec {
+        candidates: texts(&command.candidates)?,
+        arguments: Block::new(texts(&command.argv)?),
+        environment: Block::new(texts(&command.env)?),
     })
 }
 
@@ -325,5 +336,11 @@ fn open_source(path: &Path, recursive: bool) -> Result<(OwnedFd, bool), Fault> {
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     let source = open_tree(CWD, path, flags)?;
     let found = rustix::fs::fstat(&source)?;
-    Ok((source, FileType::from_raw_mode(found.st_mode) == FileType::Directory))
+    Ok((
+        source,
+        FileType::from_raw_mode(found.st_mode) == FileType::Directory,
+    ))
 }
+
+#[cfg(test)]
+mod tests;

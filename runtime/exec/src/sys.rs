@@ -16,6 +16,9 @@ const LAST_SIGNAL: c_int = 64;
 /// `sizeof(sigset_t)` as the kernel sees it.
 const SIGNAL_SET_BYTES: usize = 8;
 
+/// `CLONE_INTO_CGROUP`, which libc cuts to 32 bits.
+const INTO_CGROUP: u64 = 1 << 33;
+
 /// The exit status of a stage that could not even report its failure.
 const STAGE_FAILED: c_int = 125;
 
@@ -62,9 +65,7 @@ pub(crate) fn clone_process(
     arguments.pidfd = ptr::from_mut(&mut pidfd).expose_provenance() as u64;
     arguments.exit_signal = SIGNAL;
     if let Some(cgroup) = cgroup {
-        #[allow(clippy::cast_sign_loss, reason = "the bit is the highest of an i32 in some versions of libc")]
-        let into = libc::CLONE_INTO_CGROUP as u64;
-        arguments.flags |= into;
+        arguments.flags |= INTO_CGROUP;
         arguments.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?;
     }
     // SAFETY: the arguments live until the call returns, and without CLONE_VM the child has its own copy of this stack.
@@ -85,6 +86,7 @@ pub(crate) fn clone_process(
 }
 
 /// A panic must not unwind into the copy of the parent: leaving an `extern "C"` function that way aborts.
+#[allow(improper_ctypes_definitions, reason = "only called from here")]
 extern "C" fn run_child(child: &dyn Fn()) -> ! {
     child();
     exit_now(STAGE_FAILED)
@@ -180,6 +182,21 @@ pub(crate) fn set_mount_attributes(
     check(result).map(drop)
 }
 
+/// Sends any signal, also one without a name, to the process behind the descriptor.
+pub(crate) fn signal_process(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: numbers only; without a structure the kernel fills in the sender.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<u64>(),
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// Whether the kernel knows a system call at all; `call` is made in a way that cannot succeed.
 pub(crate) fn knows(call: Probe) -> bool {
     // SAFETY: null pointers and invalid descriptors: the kernel answers with an error before it does anything.
@@ -187,16 +204,24 @@ pub(crate) fn knows(call: Probe) -> bool {
         match call {
             Probe::Clone3 => libc::syscall(libc::SYS_clone3, ptr::null::<u64>(), 0),
             Probe::Openat2 => libc::syscall(libc::SYS_openat2, -1, ptr::null::<u64>(), ptr::null::<u64>(), 0),
-            Probe::MountSetattr => {
-                libc::syscall(libc::SYS_mount_setattr, -1, ptr::null::<u64>(), 0, ptr::null::<u64>(), 0)
-            }
+            Probe::MountSetattr => libc::syscall(
+                libc::SYS_mount_setattr,
+                -1,
+                ptr::null::<u64>(),
+                0,
+                ptr::null::<u64>(),
+                0,
+            ),
             Probe::CloseRange => libc::syscall(libc::SYS_close_range, c_uint::MAX, 0, 0),
             Probe::PidfdSendSignal => {
                 libc::syscall(libc::SYS_pidfd_send_signal, -1, 0, ptr::null::<u64>(), 0)
             }
-            Probe::Seccomp => {
-                libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, ptr::null::<u64>())
-            }
+            Probe::Seccomp => libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                ptr::null::<u64>(),
+            ),
         }
     };
     result >= 0 || last_error() != Errno::NOSYS
@@ -287,7 +312,13 @@ impl std::fmt::Debug for Block {
 /// Becomes another program; comes back only with the reason why not.
 pub(crate) fn execute(path: &CStr, arguments: &Block, environment: &Block) -> Errno {
     // SAFETY: path and both arrays end as they must and live until the call returns, if it does.
-    unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    unsafe {
+        libc::execve(
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
+    };
     last_error()
 }
 
@@ -307,7 +338,15 @@ pub(crate) fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
 pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     let limit = [soft, hard];
     // SAFETY: two words, which the kernel reads; they outlive the call. There is no old value to be written.
-    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), ptr::null::<u64>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            limit.as_ptr(),
+            ptr::null::<u64>(),
+        )
+    };
     check(result).map(drop)
 }
 
@@ -338,7 +377,10 @@ pub(crate) struct Instruction {
 }
 
 /// Loads a device program and attaches it to a cgroup, beside what others attached.
-pub(crate) fn bpf_attach_device_program(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> Result<(), Errno> {
+pub(crate) fn bpf_attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: &[Instruction],
+) -> Result<(), Errno> {
     const PROG_LOAD: c_int = 5;
     const PROG_ATTACH: c_int = 8;
     const TYPE_CGROUP_DEVICE: u32 = 15;
@@ -355,7 +397,8 @@ pub(crate) fn bpf_attach_device_program(cgroup: BorrowedFd<'_>, program: &[Instr
         0,
     ];
     // SAFETY: the pointers in the structure lead to what they say, and all of it outlives the call.
-    let loaded = check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, load.as_ptr(), size_of_val(&load)) })?;
+    let loaded =
+        check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, load.as_ptr(), size_of_val(&load)) })?;
     let number = c_int::try_from(loaded).map_err(|_| Errno::BADF)?;
     // SAFETY: a new descriptor that nobody else knows.
     let loaded = unsafe { OwnedFd::from_raw_fd(number) };

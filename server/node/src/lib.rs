@@ -1,1 +1,24 @@
-//! The store's server: event loop, durable log, snapshots, HTTP.
+//! The store's server: it owns one replica, its disk and its HTTP port, and moves bytes between them.
+//!
+//! [`Node::start`] opens the data directory, becomes ready to serve and returns; [`Node::shutdown`] ends it in order. All
+//! decisions about keys and consensus are made in `berth-store` and `berth-replica`.
+
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod clock;
+mod config;
+mod disk;
+mod effects;
+mod error;
+mod event_loop;
+mod handle;
+mod http;
+mod hub;
+mod metrics;
+mod node;
+
+pub use config::NodeConfig;
+pub use disk::DiskError;
+pub use error::NodeError;
+pub use node::Node;

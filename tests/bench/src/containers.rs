@@ -175,10 +175,34 @@ fn report(daemons: &[Daemon], medians: &[[f64; 5]], commands: &[(String, f64)], 
         row.extend([format!("{whole:.1}"), format!("{:.3}", whole / docker_whole)]);
         rows.push(row);
     }
-    table(&["what (ms)", "create", "start", "wait", "remove", "all", "of docker"], &rows);
+    table(
+        &[
+            "what (ms)",
+            "create",
+            "start",
+            "wait",
+            "remove",
+            "all",
+            "of docker",
+        ],
+        &rows,
+    );
     let (ours, theirs) = memory;
-    let row = vec!["engine".to_owned(), format!("{ours:.1}"), format!("{theirs:.1}"), format!("{:.2}", ours / theirs)];
-    table(&["resident memory after the rounds", "Berth MiB", "dockerd MiB (without containerd)", "ratio"], &[row]);
+    let row = vec![
+        "engine".to_owned(),
+        format!("{ours:.1}"),
+        format!("{theirs:.1}"),
+        format!("{:.2}", ours / theirs),
+    ];
+    table(
+        &[
+            "resident memory after the rounds",
+            "Berth MiB",
+            "dockerd MiB (without containerd)",
+            "ratio",
+        ],
+        &[row],
+    );
 }
 
 /// `crun run` and `runc run` of the same root file system, each a whole command.

@@ -103,10 +103,19 @@ impl Store {
     /// When it does not become ready.
     #[must_use]
     pub fn start_in(berth: &Berth, data: &Path, extra: &[&str]) -> Self {
+        Self::start_at(berth, data, "127.0.0.1:0", extra)
+    }
+
+    /// The same with a client address of the caller's choice.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn start_at(berth: &Berth, data: &Path, listen: &str, extra: &[&str]) -> Self {
         let log = data.with_extension("log");
         let extra: Vec<String> = extra.iter().map(|flag| (*flag).to_owned()).collect();
         let from = std::fs::metadata(&log).map_or(0, |known| usize::try_from(known.len()).unwrap());
-        let mut process = Self::spawn(berth, data, &log, "127.0.0.1:0", &extra);
+        let mut process = Self::spawn(berth, data, &log, listen, &extra);
         let address = first_address(&wait_ready(&mut process, from, "client"));
         Self {
             berth: berth.clone(),

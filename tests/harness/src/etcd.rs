@@ -22,7 +22,15 @@ impl Etcd {
     /// When it does not come up.
     #[must_use]
     pub fn start(scratch: &Scratch) -> Self {
-        let (client, peer) = (free_port(), free_port());
+        Self::start_at(scratch, free_port(), free_port())
+    }
+
+    /// The same on ports of the caller's choice.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_at(scratch: &Scratch, client: u16, peer: u16) -> Self {
         let client_url = format!("http://127.0.0.1:{client}");
         let peer_url = format!("http://127.0.0.1:{peer}");
         let mut command = Command::new("/usr/bin/etcd");

@@ -21,9 +21,36 @@ const CURL: Package = package("curl", "/usr/bin/curl");
 const DOCKER: Package = package("docker.io", "/usr/bin/docker");
 const ETCD: Package = package("etcd-server", "/usr/bin/etcd");
 const ETCDCTL: Package = package("etcd-client", "/usr/bin/etcdctl");
+const GO: Package = package("golang-go", "/usr/bin/go");
+const IP: Package = package("iproute2", "/sbin/ip");
+const LIBKV: Package = package(
+    "golang-github-docker-libkv-dev",
+    "/usr/share/gocode/src/github.com/docker/libkv/store/etcd/etcd_test.go",
+);
+const NODE: Package = package("nodejs", "/usr/bin/node");
+const NPM: Package = package("npm", "/usr/bin/npm");
+const PATRONI: Package = package("patroni", "/usr/bin/patroni");
+const PIP: Package = package("python3-pip", "/usr/bin/pip3");
+const POSTGRESQL: Package = package("postgresql", "/usr/lib/postgresql/15/bin/initdb");
+const PYTHON_ETCD: Package = package("python3-etcd", "/usr/lib/python3/dist-packages/etcd/client.py");
 
 /// What `cargo xtask test` needs: real clients and the stuff of test images.
-pub(crate) const FOR_TESTS: &[Package] = &[BUSYBOX, CURL, DOCKER, ETCD, ETCDCTL];
+pub(crate) const FOR_TESTS: &[Package] = &[
+    BUSYBOX,
+    CURL,
+    DOCKER,
+    ETCD,
+    ETCDCTL,
+    GO,
+    IP,
+    LIBKV,
+    NODE,
+    NPM,
+    PATRONI,
+    PIP,
+    POSTGRESQL,
+    PYTHON_ETCD,
+];
 
 /// What `cargo xtask bench` needs on top: the peers and a load generator.
 pub(crate) const FOR_BENCHMARKS: &[Package] = &[

@@ -1,7 +1,7 @@
 //! Refusals as HTTP answers: the only place that chooses status codes.
 
 use axum::body::Body;
-use berth_images::ImageError;
+use berth_images::{ImageError, ImageErrorKind};
 use berth_wire::docker::ErrorBody;
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -81,8 +81,10 @@ fn status(failure: &Failure) -> StatusCode {
 }
 
 fn image_status(error: &ImageError) -> StatusCode {
-    match error {
-        ImageError::NotFound(_) => StatusCode::NOT_FOUND,
-        ImageError::Other => StatusCode::INTERNAL_SERVER_ERROR,
+    match error.kind() {
+        ImageErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ImageErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+        ImageErrorKind::Conflict => StatusCode::CONFLICT,
+        ImageErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

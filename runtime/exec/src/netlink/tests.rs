@@ -432,8 +432,7 @@ fn what_is_somebody_elses_is_refused() {
                 NetworkError::Name { .. }
             ));
         }
-        let nft = |command: &[&str]| std::process::Command::new("nft").args(command).status().unwrap();
-        assert!(nft(&["add", "table", "inet", "filter"]).success());
+        nft::make_foreign_table("filter").unwrap();
         for error in [
             nft::ensure_table("filter", &bridge).unwrap_err(),
             nft::remove_table("filter").unwrap_err(),

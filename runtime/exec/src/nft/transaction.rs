@@ -93,6 +93,13 @@ impl Transaction {
         self.messages.push(message);
     }
 
+    /// Makes a table as somebody else would.
+    #[cfg(test)]
+    pub(super) fn foreign_table(&mut self) {
+        let message = self.message(NEW_TABLE, NLM_F_CREATE);
+        self.messages.push(message);
+    }
+
     /// Removes the table with all that is in it.
     pub(super) fn delete_table(&mut self) {
         let message = self.message(DELETE_TABLE, 0);

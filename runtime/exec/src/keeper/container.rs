@@ -1,0 +1,183 @@
+//! One container, as the keeper holds it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use berth_plan::Stdin;
+
+use super::poller::{Poller, Token};
+use crate::log::{Lines, Stream};
+use crate::protocol::{Ended, Failure};
+use crate::reap::{self, Status};
+use crate::sys;
+
+const SIGKILL: i32 = 9;
+
+/// Where a container is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The stage has not said yet how it went.
+    Starting {
+        /// The request to be answered.
+        number: u64,
+        report: Watched,
+        /// What it has said so far.
+        said: Vec<u8>,
+        deadline: Instant,
+    },
+    Running,
+    /// It never ran; only its process is left.
+    Failed,
+    Ended(Ended),
+}
+
+/// A descriptor in the poller.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) fd: OwnedFd,
+    /// None while nothing is expected of it.
+    pub(super) token: Option<Token>,
+}
+
+impl Watched {
+    pub(super) fn forget(&mut self, poller: &mut Poller) {
+        if let Some(token) = self.token.take() {
+            poller.forget(self.fd.as_fd(), token);
+        }
+    }
+}
+
+/// One of the outputs.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// None after its end.
+    pub(super) pipe: Option<Watched>,
+    pub(super) lines: Lines,
+}
+
+impl Output {
+    pub(super) fn new(stream: Stream, pipe: Watched) -> Self {
+        Self {
+            pipe: Some(pipe),
+            lines: Lines::new(stream),
+        }
+    }
+}
+
+/// The container's input.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) pipe: Watched,
+    pub(super) kind: Stdin,
+    /// What the pipe had no room for; no more is taken from clients meanwhile, so this is at most one piece.
+    pub(super) waiting: Vec<u8>,
+    /// Close it as soon as nothing waits.
+    pub(super) ending: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) pid: i32,
+    pub(super) started_at: u64,
+    pub(super) phase: Phase,
+    /// None after it has been reaped.
+    pub(super) process: Option<Watched>,
+    /// The first is standard output.
+    pub(super) outputs: [Output; 2],
+    pub(super) input: Option<Input>,
+    pub(super) log: LogFile,
+    /// The answer to its start, when its process has ended.
+    pub(super) failed: Option<(u64, Failure)>,
+    /// Nobody wants to know about its end.
+    pub(super) forgotten: bool,
+    pub(super) oom_counter: Option<PathBuf>,
+    /// What the counter said at first.
+    pub(super) oom_before: u64,
+}
+
+impl Container {
+    pub(super) fn lives(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(super) fn output(&mut self, stream: Stream) -> &mut Output {
+        let [stdout, stderr] = &mut self.outputs;
+        match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        }
+    }
+
+    /// A signal to the first process; false when there is none any more.
+    pub(super) fn signal(&self, signal: i32) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|process| sys::signal_process(process.fd.as_fd(), signal).is_ok())
+    }
+
+    pub(super) fn kill(&self) {
+        self.signal(SIGKILL);
+    }
+
+    pub(super) fn reap(&self) -> Option<Status> {
+        reap::reap(&self.process.as_ref()?.fd)
+    }
+
+    pub(super) fn drop_process(&mut self, poller: &mut Poller) {
+        if let Some(mut process) = self.process.take() {
+            process.forget(poller);
+        }
+    }
+
+    /// Without the streams of a container nothing more is read of it.
+    pub(super) fn drop_streams(&mut self, poller: &mut Poller) {
+        for output in &mut self.outputs {
+            if let Some(mut pipe) = output.pipe.take() {
+                pipe.forget(poller);
+            }
+        }
+        self.drop_input(poller);
+        if let Phase::Starting { report, .. } = &mut self.phase {
+            report.forget(poller);
+        }
+    }
+
+    pub(super) fn drop_input(&mut self, poller: &mut Poller) {
+        if let Some(mut input) = self.input.take() {
+            input.pipe.forget(poller);
+        }
+    }
+
+    pub(super) fn was_killed_for_memory(&self) -> bool {
+        reap::oom_kills(self.oom_counter.as_deref()) > self.oom_before
+    }
+}
+
+/// The log of a container.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    file: File,
+    /// A write was cut: the next one begins a new line, so that no more than one record is lost.
+    torn: bool,
+}
+
+impl LogFile {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, torn: false }
+    }
+
+    /// Appends whole records. When the disk is full they are lost; the container goes on.
+    pub(super) fn append(&mut self, records: &[u8]) {
+        if records.is_empty() {
+            return;
+        }
+        let begun = if self.torn {
+            self.file.write_all(b"\n")
+        } else {
+            Ok(())
+        };
+        self.torn = begun.and_then(|()| self.file.write_all(records)).is_err();
+    }
+}

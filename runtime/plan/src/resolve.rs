@@ -1,0 +1,117 @@
+//! From a create request to a specification: what is not supported is refused by name, never ignored.
+
+mod dns;
+mod limits;
+mod mounts;
+mod ports;
+mod process;
+mod refuse;
+mod security;
+#[cfg(test)]
+mod tests;
+
+use berth_wire::docker::{CreateRequest, ImageConfig};
+
+use crate::capabilities;
+use crate::cgroup;
+use crate::error::PlanError;
+use crate::facts::Facts;
+use crate::spec::{CgroupNamespace, Network, Spec};
+use crate::step::Stdin;
+
+/// Bytes of `/dev/shm` when nobody says otherwise; Docker's.
+const SHM_SIZE: u64 = 64 * 1024 * 1024;
+
+/// Digits of the id that make the host name.
+const HOSTNAME_DIGITS: usize = 12;
+
+/// Checks and completes a create request.
+///
+/// # Errors
+/// What is not supported, by name, and what cannot be.
+pub fn resolve(
+    request: &CreateRequest,
+    image: &ImageConfig,
+    id: &str,
+    name: &str,
+    facts: &Facts,
+) -> Result<Spec, PlanError> {
+    refuse::check(request, facts)?;
+    let (config, host) = (&request.config, &request.host_config);
+    let network = network(request)?;
+    let security = security::resolve(host, facts)?;
+    let limits = limits::resolve(host, facts)?;
+    cgroup::check(&limits, &facts.cgroup)?;
+    let hostname = process::hostname(&config.hostname, network, id, facts)?;
+    let mounts = mounts::resolve(request, facts)?;
+    let list = |words: &Option<berth_wire::docker::Words>| words.clone().unwrap_or_default().0;
+    Ok(Spec {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        command: process::command(config, image)?,
+        env: process::environment(config, image, &hostname)?,
+        user: if config.user.is_empty() {
+            &image.user
+        } else {
+            &config.user
+        }
+        .clone(),
+        groups: host.group_add.clone().unwrap_or_default(),
+        working_dir: process::working_dir(config, image)?,
+        hostname,
+        domainname: process::domainname(&config.domainname)?,
+        stdin: match (config.open_stdin, config.stdin_once) {
+            (false, _) => Stdin::Null,
+            (true, true) => Stdin::Once,
+            (true, false) => Stdin::Open,
+        },
+        network,
+        published: ports::resolve(request, image, network)?,
+        stop_signal: process::stop_signal(config, image)?,
+        stop_timeout: config.stop_timeout,
+        limits,
+        capabilities: capabilities::resolve(&list(&host.cap_add), &list(&host.cap_drop), facts)?,
+        seccomp: security.seccomp,
+        no_new_privileges: security.no_new_privileges,
+        readonly_rootfs: host.readonly_rootfs,
+        image_volumes: mounts::image_volumes(image, &mounts)?,
+        mounts,
+        shm_size: shm_size(host.shm_size)?,
+        masked_paths: security::masked_paths(host)?,
+        readonly_paths: security::readonly_paths(host)?,
+        rlimits: limits::rlimits(host.ulimits.as_deref().unwrap_or_default())?,
+        sysctls: process::sysctls(&host.sysctls, network)?,
+        oom_score_adj: limits::oom_score_adj(host.oom_score_adj)?,
+        extra_hosts: dns::extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), network)?,
+        dns: dns::resolve(host)?,
+        cgroup_namespace: match host.cgroupns_mode.as_str() {
+            "host" => CgroupNamespace::Host,
+            _ => CgroupNamespace::Private,
+        },
+    })
+}
+
+/// The network that the request asks for.
+fn network(request: &CreateRequest) -> Result<Network, PlanError> {
+    let mode = request.host_config.network_mode.as_str();
+    if request.config.network_disabled {
+        return Ok(Network::None);
+    }
+    match mode {
+        "" | "default" | "bridge" => Ok(Network::Bridge),
+        "none" => Ok(Network::None),
+        "host" => Ok(Network::Host),
+        other if other.starts_with("container:") => Err(PlanError::Unsupported(
+            "the network of another container (NetworkMode container:)",
+        )),
+        other => Err(PlanError::NoSuchNetwork(other.to_owned())),
+    }
+}
+
+fn shm_size(size: i64) -> Result<u64, PlanError> {
+    match u64::try_from(size) {
+        Ok(0) => Ok(SHM_SIZE),
+        Ok(size) => Ok(size),
+        Err(_) => Err(PlanError::Limit("SHM size can not be less than 0")),
+    }
+}

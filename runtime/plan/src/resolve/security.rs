@@ -1,0 +1,125 @@
+//! Security options, and the paths that are hidden or read-only.
+
+use std::path::PathBuf;
+
+use berth_wire::docker::HostConfig;
+
+use super::mounts::clean;
+use crate::error::PlanError;
+use crate::facts::Facts;
+
+/// Docker's list, which the engine reports, so a request may send it back.
+const MASKED: [&str; 11] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+
+/// Hidden whenever anything is: it tells from outside what others compute.
+const POWER: &str = "/sys/devices/virtual/powercap";
+
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Hidden and read-only paths of one container; more are refused.
+const MAX_PATHS: usize = 128;
+
+/// What security options come to.
+#[derive(Debug)]
+pub(super) struct Security {
+    pub(super) seccomp: bool,
+    pub(super) no_new_privileges: bool,
+}
+
+pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, PlanError> {
+    let mut security = Security {
+        seccomp: true,
+        no_new_privileges: false,
+    };
+    for option in host.security_opt.iter().flatten() {
+        let (name, value) = match option.find(['=', ':']) {
+            Some(place) => (&option[..place], Some(&option[place + 1..])),
+            None => (option.as_str(), None),
+        };
+        match (name, value) {
+            ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
+            ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
+            ("seccomp", Some("unconfined")) => security.seccomp = false,
+            ("seccomp", Some("builtin")) => security.seccomp = true,
+            ("seccomp", Some(_)) => return Err(PlanError::Unsupported("a seccomp profile of one's own")),
+            ("apparmor", Some("unconfined")) | ("label", Some("disable")) => {}
+            ("apparmor", Some(_)) if facts.apparmor => {
+                return Err(PlanError::Unsupported("an AppArmor profile"));
+            }
+            ("apparmor", Some(_)) => {
+                return Err(PlanError::Unsupported(
+                    "an AppArmor profile on a host without AppArmor",
+                ));
+            }
+            ("label", Some(_)) if !facts.selinux => {
+                return Err(PlanError::Unsupported(
+                    "an SELinux label on a host without SELinux",
+                ));
+            }
+            ("label", Some(_)) => return Err(PlanError::Unsupported("an SELinux label")),
+            ("systempaths", Some(_)) => {
+                return Err(PlanError::Unsupported(
+                    "systempaths, which clients send as MaskedPaths",
+                ));
+            }
+            ("writable-cgroups", _) => return Err(PlanError::Unsupported("writable cgroups")),
+            _ => return Err(PlanError::SecurityOption(option.clone())),
+        }
+    }
+    if security.seccomp && (!facts.seccomp || facts.architecture.is_none()) {
+        return Err(PlanError::NoSeccomp);
+    }
+    Ok(security)
+}
+
+pub(super) fn masked_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
+    let mut paths = paths(host.masked_paths.as_deref(), &MASKED)?;
+    let power = PathBuf::from(POWER);
+    if !paths.is_empty() && !paths.contains(&power) {
+        paths.push(power);
+    }
+    Ok(paths)
+}
+
+pub(super) fn readonly_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
+    paths(host.readonly_paths.as_deref(), &READ_ONLY)
+}
+
+/// A list replaces the default; the empty one leaves everything open, which `systempaths=unconfined` means.
+fn paths(asked: Option<&[String]>, default: &[&str]) -> Result<Vec<PathBuf>, PlanError> {
+    let Some(asked) = asked else {
+        return Ok(default.iter().map(PathBuf::from).collect());
+    };
+    if asked.len() > MAX_PATHS {
+        return Err(PlanError::Limit(
+            "too many masked or read-only paths: the limit is 128",
+        ));
+    }
+    let of_system = |path: &PathBuf| path.starts_with("/proc") || path.starts_with("/sys");
+    let one = |text: &String| {
+        clean(text).filter(of_system).ok_or_else(|| PlanError::Invalid {
+            option: "MaskedPaths or ReadonlyPaths",
+            value: text.clone(),
+            reason: "only paths below /proc and /sys can be hidden or made read-only",
+        })
+    };
+    asked.iter().map(one).collect()
+}

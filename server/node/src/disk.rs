@@ -1,0 +1,279 @@
+//! Everything durable of one member: who it is, its log, its images of the state, and the lock on all of it.
+//!
+//! ```text
+//! lock                      held with flock while the member runs
+//! member                    version of this layout, identity
+//! log/<number>.wal          the write-ahead log (disk/log.rs)
+//! snapshots/<index>-<term>/ images, the newest two (disk/snapshots.rs)
+//! ```
+
+mod error;
+mod figures;
+mod files;
+mod identity;
+mod log;
+mod prepare;
+mod record;
+mod replay;
+mod segment;
+mod sheet;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub use error::DiskError;
+pub(crate) use figures::DiskFigures;
+pub(crate) use identity::Identity;
+pub(crate) use prepare::Room;
+pub(crate) use snapshots::Snapshots;
+
+use berth_replica::{Persist, Recovered, SnapshotMark};
+use berth_store::Store;
+use error::{corrupt, failed};
+use log::Log;
+use replay::{Kept, Replay};
+use rustix::fs::FlockOperation;
+use snapshots::Position;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The size of a log segment: few enough that changing over costs nothing, and two make a disk of 100 MB suffice.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Free space that is left to others and to the images, which let the log shrink. Below it no new proposals are taken.
+const RESERVE_BYTES: u64 = 32 << 20;
+
+/// How long a write waits for space when even the spare segment is used up; after that it fails.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
+/// How often an image that was received is tried again while there is no space for it.
+const IMAGE_RETRY: Duration = Duration::from_millis(500);
+
+/// Sizes; tests use small ones.
+#[derive(Clone, Debug)]
+struct Options {
+    segment_bytes: u64,
+    reserve_bytes: u64,
+    room_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: SEGMENT_BYTES,
+            reserve_bytes: RESERVE_BYTES,
+            room_wait: ROOM_WAIT,
+        }
+    }
+}
+
+/// Everything durable of one member.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    log: Log,
+    snapshots: Snapshots,
+    figures: Arc<DiskFigures>,
+    options: Options,
+    /// An error came up: what is on disk is no longer known, and nothing more is written.
+    stopped: bool,
+    /// Dropped last, so that nobody else opens the directory before the log's thread has ended.
+    _lock: File,
+}
+
+/// A data directory that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) disk: Disk,
+    pub(crate) identity: Identity,
+    /// What it held.
+    pub(crate) recovered: Recovered,
+}
+
+impl Disk {
+    /// Makes the directory when it is missing, takes its lock, and recovers. Blocks.
+    pub(crate) fn open(data_dir: &Path) -> Result<Opened, DiskError> {
+        Disk::open_with(data_dir, Options::default())
+    }
+
+    fn open_with(data_dir: &Path, options: Options) -> Result<Opened, DiskError> {
+        files::make_dir(data_dir)?;
+        let lock = lock(data_dir)?;
+        let identity_path = data_dir.join("member");
+        let (log_dir, snapshots_dir) = (data_dir.join("log"), data_dir.join("snapshots"));
+        let identity = Identity::read(&identity_path)?;
+        files::make_dir(&log_dir)?;
+        files::make_dir(&snapshots_dir)?;
+        let figures = Arc::new(DiskFigures::default());
+        let snapshots = Snapshots::open(&snapshots_dir)?;
+        let (mut log, replay) = Log::open(&log_dir, &options, identity.is_none(), Arc::clone(&figures))?;
+        let identity = match identity {
+            Some(identity) => identity,
+            // A first start that was cut off may leave an empty log. With anything in it this member has a past, and
+            // under a new identity it would break the promises it made.
+            None if replay.is_empty() && snapshots.newest_first().is_empty() => {
+                Identity::create(&identity_path)?
+            }
+            None => return Err(corrupt(&identity_path, 0, "the identity of this member is gone")),
+        };
+        let recovered = recover(&mut log, &log_dir, replay, &snapshots)?;
+        let disk = Disk {
+            log,
+            snapshots,
+            figures,
+            options,
+            stopped: false,
+            _lock: lock,
+        };
+        Ok(Opened {
+            disk,
+            identity,
+            recovered,
+        })
+    }
+
+    /// One durable write. Blocks. After an error nothing more is written, and the process has to end.
+    pub(crate) fn persist(&mut self, persist: &Persist) -> Result<(), DiskError> {
+        self.guarded(|disk| {
+            let mark = match &persist.snapshot {
+                Some((mark, store)) => {
+                    disk.save_received(mark, store)?;
+                    Some(mark)
+                }
+                None => None,
+            };
+            let must_sync = persist.must_sync || mark.is_some();
+            disk.log
+                .append(mark, &persist.entries, persist.hard_state.as_ref(), must_sync)
+        })
+    }
+
+    /// The replica no longer needs entries up to this index: segments that only serve them are removed, but for what the
+    /// older of the two images needs.
+    pub(crate) fn compact(&mut self, through: u64) -> Result<(), DiskError> {
+        self.guarded(|disk| disk.log.compact(through, disk.snapshots.keep_from()))
+    }
+
+    /// A handle for the thread that writes images.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    /// Whether new proposals may be taken.
+    pub(crate) fn room(&self) -> Room {
+        self.log.room()
+    }
+
+    /// Counters for the metrics page.
+    pub(crate) fn figures(&self) -> Arc<DiskFigures> {
+        Arc::clone(&self.figures)
+    }
+
+    fn guarded(&mut self, step: impl FnOnce(&mut Disk) -> Result<(), DiskError>) -> Result<(), DiskError> {
+        if self.stopped {
+            return Err(DiskError::Stopped);
+        }
+        let done = step(self);
+        self.stopped = done.is_err();
+        done
+    }
+
+    /// A full disk may pass; the image is built anew then.
+    fn save_received(&self, mark: &SnapshotMark, store: &Store) -> Result<(), DiskError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.snapshots.save(mark, store) {
+                Err(DiskError::NoRoom { .. }) if waited < self.options.room_wait => {
+                    std::thread::sleep(IMAGE_RETRY);
+                    waited += IMAGE_RETRY;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File, DiskError> {
+    let path = data_dir.join("lock");
+    let file = files::create(&path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DiskError::InUse {
+            path: data_dir.to_path_buf(),
+        }),
+        Err(error) => Err(failed(&path, "lock")(error.into())),
+    }
+}
+
+/// Puts image and log together.
+fn recover(
+    log: &mut Log,
+    log_dir: &Path,
+    mut replay: Replay,
+    snapshots: &Snapshots,
+) -> Result<Recovered, DiskError> {
+    let (snapshot, kept) = choose(log_dir, &mut replay, snapshots)?;
+    let mut hard_state = replay.hard_state;
+    let (index, term) = snapshot
+        .as_ref()
+        .map_or((0, 0), |(mark, _)| (mark.index, mark.term));
+    let last = kept.entries.last().map_or(index, |entry| entry.index);
+    if hard_state.commit > last {
+        return Err(corrupt(
+            log_dir,
+            0,
+            "committed entries are missing at the end of the log",
+        ));
+    }
+    hard_state.commit = hard_state.commit.max(index);
+    if hard_state.term < term {
+        // No vote was given in a term that was never made durable.
+        hard_state.term = term;
+        hard_state.vote = 0;
+    }
+    if let Some((mark, _)) = snapshot.as_ref().filter(|_| kept.mark_missing) {
+        log.append(Some(mark), &[], Some(&hard_state), true)?;
+    }
+    Ok(Recovered {
+        hard_state,
+        snapshot,
+        entries: kept.entries,
+    })
+}
+
+type Image = Option<(SnapshotMark, Store)>;
+
+/// The newest image that can be read, and the part of the log that follows it.
+fn choose(log_dir: &Path, replay: &mut Replay, snapshots: &Snapshots) -> Result<(Image, Kept), DiskError> {
+    let mut unreadable: Vec<(Position, DiskError)> = Vec::new();
+    let mut image = None;
+    for position in snapshots.newest_first() {
+        match snapshots.load(position) {
+            Ok(loaded) => {
+                image = Some(loaded);
+                break;
+            }
+            Err(error @ DiskError::Version { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an image cannot be read"
+                );
+                unreadable.push((position, error));
+            }
+        }
+    }
+    match replay.after(image.as_ref().map(|(mark, _)| mark)) {
+        Ok(kept) => {
+            for (position, _) in unreadable {
+                snapshots.put_aside(position)?;
+            }
+            Ok((image, kept))
+        }
+        Err(reason) => match unreadable.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Err(corrupt(log_dir, 0, reason)),
+        },
+    }
+}

@@ -1,0 +1,325 @@
+//! Images of the state on disk. Each is a generation: a directory with a sled database and a manifest, built under another
+//! name, made durable, renamed, and from then on only read. The newest two are kept.
+
+use crate::disk::error::{DiskError, corrupt, failed};
+use crate::disk::files;
+use crate::disk::sheet::{self, Sheet};
+use berth_replica::SnapshotMark;
+use berth_store::{Restorer, Store};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a generation is laid out. Another number is refused.
+const GENERATION_VERSION: u64 = 1;
+
+const NAME: &str = "berth-snapshot";
+
+/// Generations kept: should the newest not be readable, the one before it and the log since then give the same state.
+const GENERATIONS: usize = 2;
+
+/// sled's cache while an image is written or read front to back: nothing is read twice, so it only has to hold the
+/// pages being filled.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// What a database takes per byte of its image, and beside that, at most (measured: 1.8 for large images, 2 MiB for small).
+const DATABASE_FACTOR: u64 = 3;
+const DATABASE_BYTES: u64 = 4 << 20;
+
+/// A place in the log: index and term. Later ones are greater.
+pub(super) type Position = (u64, u64);
+
+/// A handle for the thread that writes images.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    /// One image at a time.
+    saving: Mutex<()>,
+    /// The published generations, oldest first.
+    kept: Mutex<Vec<Position>>,
+}
+
+impl Snapshots {
+    /// Looks at what is there, after removing what was never finished.
+    pub(super) fn open(dir: &Path) -> Result<Snapshots, DiskError> {
+        let mut kept = Vec::new();
+        for path in files::list(dir)? {
+            if path.extension().is_some_and(|end| end == "tmp") {
+                files::remove_tree(&path)?;
+            } else {
+                kept.extend(position(&path));
+            }
+        }
+        kept.sort_unstable();
+        Ok(Snapshots {
+            inner: Arc::new(Inner {
+                dir: dir.to_path_buf(),
+                saving: Mutex::new(()),
+                kept: Mutex::new(kept),
+            }),
+        })
+    }
+
+    /// Writes an image; it is durable when this returns. Blocks, for seconds if the image is large.
+    pub(crate) fn save(&self, mark: &SnapshotMark, store: &Store) -> Result<(), DiskError> {
+        let _one = locked(&self.inner.saving);
+        let position = (mark.index, mark.term);
+        if locked(&self.inner.kept).contains(&position) {
+            return Ok(());
+        }
+        let path = self.path(position);
+        let draft = path.with_extension("tmp");
+        files::remove_tree(&draft)?;
+        let built = build(&draft, mark, store);
+        if built.is_err() {
+            // It holds space that may be what is missing; what cannot be removed now goes at the next start.
+            files::remove_tree(&draft)?;
+        }
+        built?;
+        fs::rename(&draft, &path).map_err(failed(&path, "name"))?;
+        files::sync_dir(&self.inner.dir)?;
+        let retired = {
+            let mut kept = locked(&self.inner.kept);
+            kept.push(position);
+            kept.sort_unstable();
+            let surplus = kept.len().saturating_sub(GENERATIONS);
+            kept.drain(..surplus).collect::<Vec<_>>()
+        };
+        for position in retired {
+            self.retire(position);
+        }
+        Ok(())
+    }
+
+    /// The published generations, newest first.
+    pub(super) fn newest_first(&self) -> Vec<Position> {
+        let mut positions = locked(&self.inner.kept).clone();
+        positions.reverse();
+        positions
+    }
+
+    /// The log is needed from this index on: that of the older generation, or from the beginning when there is only one.
+    pub(super) fn keep_from(&self) -> u64 {
+        let kept = locked(&self.inner.kept);
+        let older = kept.len().checked_sub(GENERATIONS);
+        older.map_or(0, |older| kept[older].0)
+    }
+
+    /// Reads a generation.
+    pub(super) fn load(&self, position: Position) -> Result<(SnapshotMark, Store), DiskError> {
+        load(&self.path(position), position)
+    }
+
+    /// Puts a generation aside that cannot be read, so that it does not count as one of the two. One such is kept.
+    pub(super) fn put_aside(&self, position: Position) -> Result<(), DiskError> {
+        let path = self.path(position);
+        for old in files::list(&self.inner.dir)? {
+            if old.extension().is_some_and(|end| end == "damaged") {
+                files::remove_tree(&old)?;
+            }
+        }
+        let aside = path.with_extension("damaged");
+        fs::rename(&path, &aside).map_err(failed(&path, "put aside"))?;
+        files::sync_dir(&self.inner.dir)?;
+        locked(&self.inner.kept).retain(|kept| *kept != position);
+        Ok(())
+    }
+
+    /// Removes a generation. What a crash leaves of it is recognised by its name at the next start.
+    fn retire(&self, position: Position) {
+        let path = self.path(position);
+        let away = path.with_extension("tmp");
+        let renamed = fs::rename(&path, &away).map_err(failed(&path, "name"));
+        if let Err(error) = renamed.and_then(|()| files::remove_tree(&away)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an old image stays");
+        }
+    }
+
+    fn path(&self, (index, term): Position) -> PathBuf {
+        self.inner.dir.join(format!("{index:016x}-{term:016x}"))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place in a generation's name; none for other files.
+fn position(path: &Path) -> Option<Position> {
+    let (index, term) = path.file_name()?.to_str()?.split_once('-')?;
+    if index.len() != 16 || term.len() != 16 {
+        return None;
+    }
+    Some((
+        u64::from_str_radix(index, 16).ok()?,
+        u64::from_str_radix(term, 16).ok()?,
+    ))
+}
+
+fn manifest(generation: &Path) -> PathBuf {
+    generation.join("manifest")
+}
+
+fn database(generation: &Path) -> PathBuf {
+    generation.join("image")
+}
+
+fn open_database(path: &Path) -> Result<sled::Db, DiskError> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .mode(sled::Mode::LowSpace);
+    config.open().map_err(engine(path))
+}
+
+fn engine(path: &Path) -> impl Fn(sled::Error) -> DiskError {
+    move |source| DiskError::Engine {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// Builds a generation, durable but for its name.
+fn build(generation: &Path, mark: &SnapshotMark, store: &Store) -> Result<(), DiskError> {
+    let image = database(generation);
+    files::make_dir(generation)?;
+    // sled does not get by with a full disk, so it is not let near one.
+    let bytes: u64 = store.chunks().map(|(_, chunk)| chunk.len() as u64).sum();
+    if files::free_bytes(generation)? < bytes * DATABASE_FACTOR + DATABASE_BYTES {
+        return Err(DiskError::NoRoom { path: image });
+    }
+    {
+        let db = open_database(&image)?;
+        for (number, chunk) in store.chunks() {
+            db.insert(number, chunk).map_err(engine(&image))?;
+        }
+        db.flush().map_err(engine(&image))?;
+    }
+    // Opening it again proves that it can be read, and lets sled write now the files that it makes at a first opening:
+    // from then on its files do not change, and their checksums hold.
+    let read = read_image(&image)?;
+    if read.digest() != store.digest() {
+        return Err(corrupt(&image, 0, "the image is not the state it was made from"));
+    }
+    files::sync_tree(generation)?;
+    let mut sheet = Sheet::new(NAME, GENERATION_VERSION)
+        .line("index", mark.index)
+        .line("term", mark.term)
+        .line("digest", format_args!("{:016x}", store.digest()));
+    for voter in &mark.voters {
+        sheet = sheet.line("voter", voter);
+    }
+    for (name, (length, crc)) in checksums(&image)? {
+        sheet = sheet.line("file", format_args!("{length} {crc:08x} {name}"));
+    }
+    sheet.write(&manifest(generation))
+}
+
+fn read_image(image: &Path) -> Result<Store, DiskError> {
+    let unreadable = |source| DiskError::Image {
+        path: image.to_path_buf(),
+        source,
+    };
+    let db = open_database(image)?;
+    let mut restorer = Restorer::new();
+    for item in &*db {
+        let (number, chunk) = item.map_err(engine(image))?;
+        restorer.push(&number, &chunk).map_err(unreadable)?;
+    }
+    restorer.finish().map_err(unreadable)
+}
+
+/// Length and checksum of every file of a database, by its name in there.
+fn checksums(image: &Path) -> Result<BTreeMap<String, (u64, u32)>, DiskError> {
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![image.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for path in files::list(&dir)? {
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(image).ok().and_then(Path::to_str);
+            let name = name.ok_or_else(|| corrupt(&path, 0, "not a file of a database"))?;
+            found.insert(name.to_owned(), files::checksum(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+#[derive(Debug, Default)]
+struct Manifest {
+    mark: SnapshotMark,
+    digest: u64,
+    files: BTreeMap<String, (u64, u32)>,
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, DiskError> {
+    let mut manifest = Manifest::default();
+    for (word, rest) in sheet::read(path, NAME, GENERATION_VERSION)? {
+        let read = match word.as_str() {
+            "index" => rest.parse().map(|index| manifest.mark.index = index).ok(),
+            "term" => rest.parse().map(|term| manifest.mark.term = term).ok(),
+            "voter" => rest.parse().map(|voter| manifest.mark.voters.push(voter)).ok(),
+            "digest" => u64::from_str_radix(&rest, 16)
+                .map(|digest| manifest.digest = digest)
+                .ok(),
+            "file" => read_file_line(&rest).map(|(name, sums)| {
+                manifest.files.insert(name, sums);
+            }),
+            _ => None,
+        };
+        read.ok_or_else(|| corrupt(path, 0, "a line of the manifest cannot be read"))?;
+    }
+    Ok(manifest)
+}
+
+fn read_file_line(line: &str) -> Option<(String, (u64, u32))> {
+    let mut words = line.splitn(3, ' ');
+    let length = words.next()?.parse().ok()?;
+    let crc = u32::from_str_radix(words.next()?, 16).ok()?;
+    let name = words.next()?;
+    let inside = Path::new(name)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    inside.then(|| (name.to_owned(), (length, crc)))
+}
+
+/// Reads a generation. Its files are compared with the manifest before sled sees them: damaged ones can make it panic,
+/// and a left-over `*.generating` file is taken by it for the newest of its own.
+fn load(generation: &Path, position: Position) -> Result<(SnapshotMark, Store), DiskError> {
+    let manifest = read_manifest(&manifest(generation))?;
+    if (manifest.mark.index, manifest.mark.term) != position {
+        return Err(corrupt(
+            generation,
+            0,
+            "the manifest is not the one of this image",
+        ));
+    }
+    let image = database(generation);
+    let mut found = checksums(&image)?;
+    let extra: Vec<String> = found
+        .keys()
+        .filter(|name| !manifest.files.contains_key(*name))
+        .cloned()
+        .collect();
+    for name in extra {
+        files::remove_file(&image.join(&name))?;
+        found.remove(&name);
+    }
+    if found != manifest.files {
+        return Err(corrupt(&image, 0, "the checksums of its files do not match"));
+    }
+    let store = read_image(&image)?;
+    if store.digest() != manifest.digest {
+        return Err(corrupt(&image, 0, "the image is not the state it was made from"));
+    }
+    Ok((manifest.mark, store))
+}

@@ -1,0 +1,244 @@
+//! What the replica asks for, done: the log, the answers, the watches, the published view, the snapshots.
+
+use crate::clock::Times;
+use crate::disk::{Disk, DiskError};
+use crate::handle::{Opening, Published, Request, Shared};
+use crate::hub::{Hub, Notice};
+use crate::metrics::Metrics;
+use berth_replica::{
+    Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role, SnapshotMark, Status,
+};
+use berth_store::Store;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// What readers can tell two states apart by. What is proposed but not applied does not count.
+#[derive(PartialEq)]
+struct Position {
+    index: u64,
+    applied: u64,
+    term: u64,
+    leader: u64,
+    role: Role,
+    ready: bool,
+}
+
+impl Position {
+    fn new(index: u64, status: &Status) -> Position {
+        Position {
+            index,
+            applied: status.applied,
+            term: status.term,
+            leader: status.leader,
+            role: status.role,
+            ready: status.ready,
+        }
+    }
+}
+
+pub(crate) struct Effects {
+    disk: Disk,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) hub: Hub,
+    /// Writes without an answer; the replica bounds them.
+    pub(crate) proposals: HashMap<RequestId, oneshot::Sender<Reply>>,
+    /// Quorum reads without an answer; the replica bounds them.
+    pub(crate) reads: HashMap<RequestId, oneshot::Sender<Result<(), ReplyError>>>,
+    times: Times,
+    /// What was published last.
+    published: Position,
+    /// Where a snapshot's thread reports.
+    requests: SyncSender<Request>,
+    snapshot: Option<JoinHandle<()>>,
+    inputs: Vec<Input>,
+}
+
+impl Effects {
+    pub(crate) fn new(disk: Disk, shared: Arc<Shared>, requests: SyncSender<Request>) -> Effects {
+        let published = shared.published.load();
+        let times = published.times;
+        let position = Position::new(published.view.index(), &published.status);
+        drop(published);
+        Effects {
+            disk,
+            hub: Hub::new(Arc::clone(&shared)),
+            shared,
+            proposals: HashMap::new(),
+            reads: HashMap::new(),
+            times,
+            published: position,
+            requests,
+            snapshot: None,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Lets readers see the state, before any answer tells of it.
+    pub(crate) fn publish(&mut self, replica: &Replica, now: Millis) {
+        let status = replica.status();
+        let position = Position::new(replica.store().index(), &status);
+        if position == self.published {
+            return;
+        }
+        self.times.observe(replica.store().cluster_ms(), now);
+        self.published = position;
+        self.shared.published.store(Arc::new(Published {
+            view: replica.view(),
+            status,
+            times: self.times,
+        }));
+    }
+
+    /// Follows the wall clock.
+    pub(crate) fn tick(&mut self, now: Millis) {
+        let before = self.times;
+        self.times.follow_wall(now);
+        if self.times != before {
+            let published = self.shared.published.load_full();
+            self.shared.published.store(Arc::new(Published {
+                view: published.view.clone(),
+                status: published.status,
+                times: self.times,
+            }));
+        }
+    }
+
+    /// Carries out a batch. Answers go out before the writes, none of which they depend on; gives the number of the last
+    /// write, all of which are on disk then.
+    pub(crate) fn carry_out(&mut self, effects: Vec<Effect>) -> Option<u64> {
+        let mut writes = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Persist(persist) => writes.push(persist),
+                Effect::Reply(reply) => {
+                    if let Some(answer) = self.proposals.remove(&reply.id) {
+                        // Its client may have left.
+                        drop(answer.send(reply));
+                    }
+                }
+                Effect::ReadReady { id } => self.answer_read(id, Ok(())),
+                Effect::ReadFailed { id, error } => self.answer_read(id, Err(error)),
+                Effect::WatchOpened {
+                    watch,
+                    index,
+                    applied,
+                    term,
+                } => self.hub.opened(watch, |listener| Opening::Open {
+                    index,
+                    applied,
+                    term,
+                    listener,
+                }),
+                Effect::Notify { watch, event, last } => self.hub.notify(watch, Notice { event, last }),
+                Effect::WatchCleared {
+                    watch,
+                    oldest,
+                    asked,
+                    index,
+                } => self.hub.cleared(watch, Opening::Cleared { oldest, asked, index }),
+                Effect::TakeSnapshot { mark, store } => self.take_snapshot(mark, store),
+                Effect::Compact { through } => {
+                    if let Err(error) = self.disk.compact(through) {
+                        end_process("the log could not be cut", &error);
+                    }
+                }
+                Effect::Send(message) => {
+                    tracing::warn!(to = message.to, "message to a member that does not exist dropped");
+                }
+                Effect::SendSnapshot { message, .. } => self.inputs.push(Input::SnapshotSent {
+                    to: message.to,
+                    delivered: false,
+                }),
+                Effect::LeaderChanged { .. } => {}
+                Effect::Fatal(error) => end_process("the replica cannot go on", &error),
+            }
+        }
+        writes.into_iter().map(|persist| self.write(&persist)).last()
+    }
+
+    /// Inputs that carrying out the last batch led to.
+    pub(crate) fn take_inputs(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.inputs)
+    }
+
+    /// The last snapshot is waited for: its thread uses the data directory.
+    pub(crate) fn finish(mut self) {
+        self.hub.end();
+        self.join_snapshot();
+    }
+
+    fn write(&mut self, persist: &Persist) -> u64 {
+        Metrics::add(&self.shared.metrics.batches, 1);
+        Metrics::add(&self.shared.metrics.entries, persist.entries.len() as u64);
+        // After a failed write or sync nobody knows what is on disk: the only safe thing is to start over from it.
+        if let Err(error) = self.disk.persist(persist) {
+            end_process("the log could not be written", &error);
+        }
+        persist.number
+    }
+
+    fn answer_read(&mut self, id: RequestId, outcome: Result<(), ReplyError>) {
+        if let Some(answer) = self.reads.remove(&id) {
+            drop(answer.send(outcome));
+        }
+    }
+
+    fn take_snapshot(&mut self, mark: SnapshotMark, store: Box<Store>) {
+        // The replica asks for one at a time, so the last one is done.
+        self.join_snapshot();
+        let snapshots = self.disk.snapshots();
+        let requests = self.requests.clone();
+        let index = mark.index;
+        let save = move || {
+            let result: Result<(), DiskError> = snapshots.save(&mark, &store);
+            if let Err(error) = &result {
+                tracing::error!(index, error = %Chain(error), "snapshot not saved; the log is kept until one is");
+            }
+            let saved = result.is_ok();
+            // A loop that has ended needs no report.
+            drop(requests.send(Request::SnapshotDone { index, saved }));
+        };
+        match std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(save)
+        {
+            Ok(thread) => self.snapshot = Some(thread),
+            Err(error) => {
+                tracing::error!(index, %error, "snapshot not saved: no thread");
+                self.inputs.push(Input::SnapshotFailed { index });
+            }
+        }
+    }
+
+    fn join_snapshot(&mut self) {
+        if let Some(thread) = self.snapshot.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the snapshot's thread panicked");
+        }
+    }
+}
+
+/// An error with all its causes.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Says why, and ends. What was acknowledged is on disk; what was not must not be.
+fn end_process(what: &str, error: &dyn std::error::Error) -> ! {
+    tracing::error!(error = %Chain(error), "{what}; ending");
+    std::process::exit(1)
+}

@@ -1,0 +1,241 @@
+//! The only place that chooses status codes of refusals.
+
+use crate::handle::Refusal;
+use crate::http::body::{Body, Unread};
+use crate::http::keys::{X_ETCD_CLUSTER_ID, X_ETCD_INDEX};
+use crate::http::{Answer, keys_render};
+use axum::response::{IntoResponse, Response};
+use berth_replica::ReplyError;
+use berth_store::{StoreError, code};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Why a request to `/v2/keys` has no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The keyspace or a parameter check refused: no effect.
+    Store(StoreError),
+    /// The replica has no result.
+    Reply(ReplyError),
+    /// Turned away before the replica saw it: no effect.
+    Refused(Refusal),
+    /// The form could not be read: no effect.
+    Form(Unread),
+    /// There are as many watches as there may be.
+    TooManyWatches,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<ReplyError> for Failure {
+    fn from(error: ReplyError) -> Failure {
+        Failure::Reply(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Refused(refusal)
+    }
+}
+
+impl Failure {
+    /// The status and the document.
+    fn parts(self) -> (StatusCode, StoreError) {
+        let internal = |cause: &str| StoreError::new(code::RAFT_INTERNAL, cause, 0);
+        let form = |cause: &str| StoreError::new(code::INVALID_FORM, cause, 0);
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match self {
+            Failure::Store(error) => (status_of(error.code), error),
+            Failure::Reply(ReplyError::Store(error)) => (status_of(error.code), error),
+            Failure::Reply(error) => (
+                status_without_result(&error),
+                internal(&format!("etcdserver: {error}")),
+            ),
+            Failure::Refused(Refusal::DiskFull) => (
+                unavailable,
+                internal("the disk is full: writes are refused until there is room"),
+            ),
+            Failure::Refused(Refusal::Overloaded) => (unavailable, internal("etcdserver: too many requests")),
+            Failure::Refused(Refusal::Stopped) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                internal("etcdserver: server stopped"),
+            ),
+            Failure::Form(Unread::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, form("http: POST too large")),
+            Failure::Form(Unread::Cut) => (StatusCode::BAD_REQUEST, form("unexpected EOF")),
+            Failure::TooManyWatches => (unavailable, internal("too many watches")),
+        }
+    }
+
+    /// The answer. Errors carry the index of their document and no Raft headers.
+    pub(crate) fn answer(self, cluster_id: &HeaderValue) -> Answer {
+        let (status, error) = self.parts();
+        let mut answer = Answer::new(Body::Full(keys_render::error(&error).into()));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(X_ETCD_CLUSTER_ID, cluster_id.clone());
+        headers.insert(X_ETCD_INDEX, HeaderValue::from(error.index));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}
+
+/// The status of an error of the keys API; any code without one of its own is 400.
+fn status_of(number: u16) -> StatusCode {
+    match number {
+        code::KEY_NOT_FOUND => StatusCode::NOT_FOUND,
+        code::COMPARE_FAILED | code::KEY_EXISTS => StatusCode::PRECONDITION_FAILED,
+        code::NOT_A_FILE | code::DIRECTORY_NOT_EMPTY => StatusCode::FORBIDDEN,
+        code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        code::RAFT_INTERNAL | code::LEADER_ELECTION => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// 500 if nobody can know whether it was done, another status if it certainly was not.
+fn status_without_result(error: &ReplyError) -> StatusCode {
+    match error {
+        ReplyError::Store(refused) => status_of(refused.code),
+        ReplyError::TimedOut | ReplyError::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
+        ReplyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ReplyError::NoLeader | ReplyError::Overloaded | ReplyError::Dropped | ReplyError::Superseded => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+/// A short answer in plain text.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Answer::new(Body::Full(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status;
+    if !text.is_empty() {
+        answer.headers_mut().insert(header::CONTENT_TYPE, TEXT);
+    }
+    answer
+}
+
+/// A method that the route does not have.
+pub(crate) fn method_not_allowed(allow: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if !allow.is_empty() {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    answer
+}
+
+/// A path with a percent sign that means nothing. Who sends this may send anything next: the connection ends.
+pub(crate) fn malformed_path() -> Answer {
+    let mut answer = plain(StatusCode::BAD_REQUEST, "400 Bad Request");
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+    answer
+}
+
+/// A path that is not in its clean form: the client is sent to that, and nothing is done.
+pub(crate) fn elsewhere(path: &str, query: Option<&str>, method: &Method) -> Answer {
+    let location = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut answer = plain(StatusCode::MOVED_PERMANENTLY, "");
+    if method == Method::GET || method == Method::HEAD {
+        let link = location
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&#34;")
+            .replace('\'', "&#39;");
+        let text = format!("<a href=\"{link}\">Moved Permanently</a>.\n\n");
+        *answer.body_mut() = Body::Full(text.into());
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        answer.headers_mut().insert(header::CONTENT_TYPE, html);
+    }
+    // What came in as a target is a valid value, and so is its encoded form.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    answer
+}
+
+/// A route that does not exist.
+pub(crate) async fn page_not_found() -> Response {
+    let nosniff = [
+        (header::CONTENT_TYPE, TEXT),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    (StatusCode::NOT_FOUND, nosniff, "404 page not found\n").into_response()
+}
+
+/// Why a route other than `/v2/keys` refuses.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The route does not have the method; these it has.
+    Method(&'static str),
+    /// There is no such thing.
+    NotFound,
+    /// Nobody leads at the moment.
+    DuringElection,
+    /// This member does not lead.
+    NotLeader,
+    /// The members cannot be changed.
+    FixedMembership,
+    /// The member is not healthy.
+    Unhealthy,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Refused::Method(allow) => {
+                return method_not_allowed(allow)
+                    .map(axum::body::Body::new)
+                    .into_response();
+            }
+            Refused::Unhealthy => {
+                let body = "{\"health\":\"false\"}\n";
+                return (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    [(header::CONTENT_TYPE, TEXT)],
+                    body,
+                )
+                    .into_response();
+            }
+            Refused::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+            Refused::DuringElection => (StatusCode::SERVICE_UNAVAILABLE, "During election"),
+            Refused::NotLeader => (StatusCode::FORBIDDEN, "not current leader"),
+            Refused::FixedMembership => (
+                StatusCode::NOT_IMPLEMENTED,
+                "the members cannot be changed: clusters of more than one member are not supported yet",
+            ),
+        };
+        let body = serde_json::json!({ "message": message }).to_string();
+        (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
+    }
+}
+
+/// Lets only these methods pass.
+pub(crate) fn allow(method: &Method, allow: &'static str) -> Result<(), Refused> {
+    if allow.split(',').any(|allowed| allowed == method.as_str()) {
+        Ok(())
+    } else {
+        Err(Refused::Method(allow))
+    }
+}

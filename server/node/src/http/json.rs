@@ -1,0 +1,85 @@
+//! Text and numbers in JSON as Go writes them, straight into the answer's buffer.
+
+use std::io::Write as _;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A string with its quotes. Bytes that are no UTF-8 show as U+FFFD, one for each.
+pub(crate) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        valid(out, chunk.valid().as_bytes());
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+    out.push(b'"');
+}
+
+/// Copies runs of plain bytes at a time.
+fn valid(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut start = 0;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (length, short) = match byte {
+            b'"' | b'\\' => (1, Some(byte)),
+            b'\n' => (1, Some(b'n')),
+            b'\r' => (1, Some(b'r')),
+            b'\t' => (1, Some(b't')),
+            0..0x20 | b'<' | b'>' | b'&' => (1, None),
+            0xe2 if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => (3, None),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        out.extend_from_slice(&bytes[start..at]);
+        match (short, length) {
+            (Some(letter), _) => out.extend_from_slice(&[b'\\', letter]),
+            // U+2028 and U+2029 end a line in JavaScript.
+            (None, 3) => {
+                out.extend_from_slice(b"\\u202");
+                out.push(HEX[usize::from(bytes[at + 2] & 0xf)]);
+            }
+            (None, _) => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 0xf)]);
+            }
+        }
+        at += length;
+        start = at;
+    }
+    out.extend_from_slice(&bytes[start..]);
+}
+
+/// A number.
+pub(crate) fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{number}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn text_is_escaped_as_by_go() {
+        for (raw, shown) in [
+            (&b"plain"[..], r#""plain""#),
+            (b"", r#""""#),
+            (b"a&b<c>\"\\\n\td\re", r#""a\u0026b\u003cc\u003e\"\\\n\td\re""#),
+            (b"\x00\x08\x0c\x1f\x7f", "\"\\u0000\\u0008\\u000c\\u001f\x7f\""),
+            (
+                "caf\u{e9} \u{2028}\u{2029}\u{2027}".as_bytes(),
+                "\"caf\u{e9} \\u2028\\u2029\u{2027}\"",
+            ),
+            (b"a\xff\xfeb", r#""a\ufffd\ufffdb""#),
+            ("\u{1f600}/".as_bytes(), "\"\u{1f600}/\""),
+        ] {
+            let mut out = Vec::new();
+            text(&mut out, raw);
+            assert_eq!(String::from_utf8(out).unwrap(), shown);
+        }
+    }
+}

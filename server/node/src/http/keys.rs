@@ -1,0 +1,160 @@
+//! `/v2/keys`: parse, ask, render.
+
+use crate::http::body::{self, Body};
+use crate::http::error::{self, Failure};
+use crate::http::keys_parse::{self, Wanted, bad};
+use crate::http::pace::Pace;
+use crate::http::{Answer, App, form, keys_render, watch};
+use crate::hub::Wish;
+use crate::metrics::Metrics;
+use berth_store::{Key, Kind, code};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+pub(crate) const X_ETCD_CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
+pub(crate) const X_ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
+const X_RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+const X_RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
+
+const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
+
+/// Answers a request to a key, which is the decoded path after `/v2/keys`.
+pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, key: &[u8], request: Request<Incoming>) -> Answer {
+    let (head, incoming) = request.into_parts();
+    match head.method {
+        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => {}
+        _ => return error::method_not_allowed(ALLOW),
+    }
+    match attempt(app, pace, key, head, incoming).await {
+        Ok(answer) => answer,
+        Err(failure) => failure.answer(&app.cluster_id),
+    }
+}
+
+async fn attempt(
+    app: &App,
+    pace: &Arc<Pace>,
+    key: &[u8],
+    head: Parts,
+    incoming: Incoming,
+) -> Result<Answer, Failure> {
+    let mut reserved = None;
+    let mut form = None;
+    if has_form(&head)? {
+        pace.body();
+        reserved = Some(app.handle.reserve(body::expected_bytes(&incoming))?);
+        let expects_continue = head.headers.contains_key(header::EXPECT);
+        form = Some(
+            body::read(incoming, expects_continue)
+                .await
+                .map_err(Failure::Form)?,
+        );
+        pace.work();
+    }
+    let query = head.uri.query().unwrap_or_default().as_bytes();
+    let wanted = keys_parse::parse(&head.method, key, query, form.as_deref())?;
+    drop(form);
+    let answer = match wanted {
+        Wanted::Get {
+            key,
+            recursive,
+            quorum,
+        } => get(app, &key, recursive, quorum).await,
+        Wanted::Write { kind, brief } => write(app, kind, brief).await,
+        Wanted::Watch {
+            key,
+            recursive,
+            stream,
+            since,
+        } => {
+            let wish = Wish {
+                key,
+                recursive,
+                stream,
+                since,
+            };
+            watch::answer(app, pace, wish).await
+        }
+    };
+    drop(reserved);
+    answer
+}
+
+/// Whether the body counts: that of a PUT or POST, if it says that it is a form.
+fn has_form(head: &Parts) -> Result<bool, Failure> {
+    if head.method != Method::PUT && head.method != Method::POST {
+        return Ok(false);
+    }
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    form::is_form(content_type).map_err(|cause| bad(code::INVALID_FORM, cause).into())
+}
+
+async fn get(app: &App, key: &Key, recursive: bool, quorum: bool) -> Result<Answer, Failure> {
+    if quorum {
+        app.handle.quorum_read().await??;
+    }
+    let published = app.handle.published();
+    let metrics = &app.handle.shared.metrics;
+    match published.view.get(key, recursive) {
+        Ok(node) => {
+            Metrics::add(&metrics.gets, 1);
+            let times = published.times;
+            let now = times.cluster_now(&published.view, app.handle.clock.now());
+            let body = keys_render::got(&node, times, now);
+            let raft = (published.status.applied, published.status.term);
+            let index = published.view.index();
+            Ok(success(app, StatusCode::OK, index, raft, full(body)))
+        }
+        Err(refused) => {
+            Metrics::add(&metrics.failed_gets, 1);
+            Err(refused.into())
+        }
+    }
+}
+
+async fn write(app: &App, kind: Kind, brief: bool) -> Result<Answer, Failure> {
+    let reply = app.handle.propose(kind).await?;
+    let applied = reply.outcome?;
+    let times = app.handle.published().times;
+    // A write of a client makes one event.
+    let Some(event) = applied.event() else {
+        return Err(bad(code::RAFT_INTERNAL, "no event").into());
+    };
+    let status = if event.is_new() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let body = if brief {
+        keys_render::brief(event.action)
+    } else {
+        keys_render::event(event, times)
+    };
+    Ok(success(
+        app,
+        status,
+        event.index,
+        (reply.applied, reply.term),
+        full(body),
+    ))
+}
+
+fn full(document: Vec<u8>) -> Body {
+    Body::Full(Bytes::from(document))
+}
+
+/// An answer with the headers of a success: the store's index, and the Raft index and term.
+pub(crate) fn success(app: &App, status: StatusCode, index: u64, raft: (u64, u64), body: Body) -> Answer {
+    let mut answer = Answer::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(X_ETCD_CLUSTER_ID, app.cluster_id.clone());
+    headers.insert(X_ETCD_INDEX, HeaderValue::from(index));
+    headers.insert(X_RAFT_INDEX, HeaderValue::from(raft.0));
+    headers.insert(X_RAFT_TERM, HeaderValue::from(raft.1));
+    answer
+}

@@ -1,0 +1,161 @@
+//! How slow a connection may be. One lazy timer for each connection looks at what it did last; requests only leave a note.
+
+use crate::clock::Clock;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// From a connection's beginning, or the first byte of a later request, to the end of the request's head.
+pub(crate) const HEAD_MS: u64 = 5_000;
+/// For the body of a request.
+const BODY_MS: u64 = 30_000;
+/// Between two requests.
+const IDLE_MS: u64 = 60_000;
+/// Without any progress in sending an answer.
+const STALL_MS: u64 = 30_000;
+/// How often to look at a connection that has no deadline: it may get one meanwhile.
+const LOOK_MS: u64 = 60_000;
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BODY: u8 = 2;
+const WORK: u8 = 3;
+
+/// What a connection is doing. All is noted and read by the connection's own task; atomics only make it shareable.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    clock: Clock,
+    phase: AtomicU8,
+    since: AtomicU64,
+    /// When sending came to a halt, plus one; 0 if it has not.
+    stalled: AtomicU64,
+}
+
+impl Pace {
+    pub(crate) fn new(clock: Clock) -> Pace {
+        Pace {
+            clock,
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU64::new(clock.now()),
+            stalled: AtomicU64::new(0),
+        }
+    }
+
+    /// The answer is handed over; the next request may come.
+    pub(crate) fn idle(&self) {
+        self.enter(IDLE);
+    }
+
+    /// A request's body is being read.
+    pub(crate) fn body(&self) {
+        self.enter(BODY);
+    }
+
+    /// A request is being worked on, which takes the time that it takes.
+    pub(crate) fn work(&self) {
+        self.enter(WORK);
+    }
+
+    /// How long to wait before looking again; `None` if the connection is too slow.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let since = self.since.load(Ordering::Relaxed);
+        let phase = match self.phase.load(Ordering::Relaxed) {
+            IDLE => Some(since + IDLE_MS),
+            HEAD => Some(since + HEAD_MS),
+            BODY => Some(since + BODY_MS),
+            _ => None,
+        };
+        let stall = self.stalled.load(Ordering::Relaxed).checked_sub(1);
+        let deadline = [phase, stall.map(|since| since + STALL_MS)]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(deadline) = deadline else {
+            return Some(Duration::from_millis(LOOK_MS));
+        };
+        // A connection that is idle now may begin a head, whose time is the shortest.
+        let left = deadline.checked_sub(now).filter(|left| *left > 0)?;
+        Some(Duration::from_millis(left.min(HEAD_MS)))
+    }
+
+    fn enter(&self, phase: u8) {
+        self.phase.store(phase, Ordering::Relaxed);
+        self.since.store(self.clock.now(), Ordering::Relaxed);
+    }
+
+    fn received(&self) {
+        if self.phase.load(Ordering::Relaxed) == IDLE {
+            self.enter(HEAD);
+        }
+    }
+
+    fn sent(&self, progress: bool) {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if progress && stalled != 0 {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if !progress && stalled == 0 {
+            self.stalled.store(self.clock.now() + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A socket that tells its pace.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    pub(crate) socket: TcpStream,
+    pub(crate) pace: Arc<Pace>,
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.pace.received();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.pace.sent(polled.is_ready());
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.pace.sent(polled.is_ready());
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

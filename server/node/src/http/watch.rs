@@ -1,0 +1,83 @@
+//! Watches: the head of the answer goes out at once, each event as a line in a chunk of its own.
+
+use crate::handle::{Handle, Opening};
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::keys::success;
+use crate::http::pace::Pace;
+use crate::http::{Answer, App, keys_render};
+use crate::hub::{Listener, Wish};
+use berth_store::StoreError;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Frame;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Opens a watch. Errors come before the head; afterwards everything is 200.
+pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Answer, Failure> {
+    match app.handle.watch(wish).await? {
+        Opening::Open {
+            index,
+            applied,
+            term,
+            listener,
+        } => {
+            let body = WatchBody {
+                listener,
+                handle: app.handle.clone(),
+                pace: Arc::clone(pace),
+                done: false,
+            };
+            Ok(success(
+                app,
+                StatusCode::OK,
+                index,
+                (applied, term),
+                Body::Watch(body),
+            ))
+        }
+        Opening::Cleared { oldest, asked, index } => {
+            Err(Failure::Store(StoreError::history_cleared(oldest, asked, index)))
+        }
+        Opening::TooMany => Err(Failure::TooManyWatches),
+        Opening::Ending => Err(Failure::Refused(crate::handle::Refusal::Stopped)),
+    }
+}
+
+/// The events of a watch as a body. It ends after the one event of a long poll, when the reader of a stream is too
+/// slow, and when the node ends.
+#[derive(Debug)]
+pub(crate) struct WatchBody {
+    listener: Listener,
+    handle: Handle,
+    pace: Arc<Pace>,
+    done: bool,
+}
+
+impl WatchBody {
+    pub(crate) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let Some(notice) = ready!(self.listener.events.poll_recv(context)) else {
+            self.done = true;
+            return Poll::Ready(None);
+        };
+        self.done = notice.last;
+        let times = self.handle.published().times;
+        let line = keys_render::event(&notice.event, times);
+        Poll::Ready(Some(Frame::data(line.into())))
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for WatchBody {
+    fn drop(&mut self) {
+        // The connection waits for its next request from now on.
+        self.pace.idle();
+    }
+}

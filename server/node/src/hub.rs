@@ -1,0 +1,172 @@
+//! The channels between the replica's watches and the connections that wait for their events.
+
+use crate::handle::{Opening, Shared};
+use berth_replica::Input;
+use berth_store::{Event, HISTORY_EVENTS, Key, WatchId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::{mpsc, oneshot};
+
+/// Open watches of one member; another one is refused with 503. Each costs a connection, and some hundred bytes here.
+pub(crate) const MAX_WATCHES: usize = 20_000;
+
+/// Events that wait for a slow reader of a stream (etcd has 100). One more ends its stream: the reader comes back with
+/// the index of the last event it saw.
+const STREAM_BUFFER: usize = 128;
+
+/// What a watcher is sent.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    pub(crate) event: Arc<Event>,
+    pub(crate) last: bool,
+}
+
+/// What a client asked to watch.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) recursive: bool,
+    pub(crate) stream: bool,
+    pub(crate) since: Option<u64>,
+}
+
+/// An open watch in a connection's hands; closed when dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    id: WatchId,
+    shared: Arc<Shared>,
+    pub(crate) events: mpsc::Receiver<Notice>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Without a wake-up: the loop looks here at every turn, at the latest with its next tick.
+        self.shared.closed().push(self.id);
+    }
+}
+
+struct Watcher {
+    /// Until the replica says that the watch is open.
+    opening: Option<(oneshot::Sender<Opening>, Listener)>,
+    events: mpsc::Sender<Notice>,
+}
+
+pub(crate) struct Hub {
+    shared: Arc<Shared>,
+    open: HashMap<WatchId, Watcher>,
+    next: u64,
+    ended: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<Shared>) -> Hub {
+        Hub {
+            shared,
+            open: HashMap::new(),
+            next: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes a client's wish; gives the input that opens the watch.
+    pub(crate) fn open(&mut self, wish: Wish, answer: oneshot::Sender<Opening>) -> Option<Input> {
+        if self.ended || self.open.len() >= MAX_WATCHES {
+            let refusal = if self.ended {
+                Opening::Ending
+            } else {
+                Opening::TooMany
+            };
+            drop(answer.send(refusal));
+            return None;
+        }
+        let id = WatchId(self.next);
+        self.next += 1;
+        let past = wish.since.is_some_and(|since| since > 0);
+        let capacity = match (wish.stream, past) {
+            (false, _) => 1,
+            (true, false) => STREAM_BUFFER,
+            // All of the history may come at once. A channel takes memory only for what is in it.
+            (true, true) => STREAM_BUFFER + HISTORY_EVENTS,
+        };
+        let (sender, events) = mpsc::channel(capacity);
+        let listener = Listener {
+            id,
+            shared: Arc::clone(&self.shared),
+            events,
+        };
+        let watcher = Watcher {
+            opening: Some((answer, listener)),
+            events: sender,
+        };
+        self.open.insert(id, watcher);
+        self.count();
+        Some(Input::Watch {
+            id,
+            key: wish.key,
+            recursive: wish.recursive,
+            stream: wish.stream,
+            since: wish.since,
+        })
+    }
+
+    /// The watch is open: `open` makes the answer to the client.
+    pub(crate) fn opened(&mut self, id: WatchId, open: impl FnOnce(Listener) -> Opening) {
+        let opening = self.open.get_mut(&id).and_then(|watcher| watcher.opening.take());
+        if let Some((answer, listener)) = opening {
+            // Who left meanwhile drops the listener, which closes the watch.
+            drop(answer.send(open(listener)));
+        }
+    }
+
+    /// The watch is closed, or never was open.
+    pub(crate) fn cleared(&mut self, id: WatchId, refusal: Opening) {
+        if let Some(watcher) = self.open.remove(&id)
+            && let Some((answer, _)) = watcher.opening
+        {
+            drop(answer.send(refusal));
+        }
+        self.count();
+    }
+
+    pub(crate) fn notify(&mut self, id: WatchId, notice: Notice) {
+        let last = notice.last;
+        let Some(watcher) = self.open.get(&id) else { return };
+        let delivered = watcher.events.try_send(notice).is_ok();
+        if !delivered {
+            tracing::debug!(watch = id.0, "slow watcher closed");
+            self.shared.closed().push(id);
+        }
+        if last || !delivered {
+            // The reader still gets what is in the channel.
+            self.open.remove(&id);
+            self.count();
+        }
+    }
+
+    /// The watches that connections let go of, to be told to the replica.
+    pub(crate) fn take_closed(&mut self) -> Vec<WatchId> {
+        let closed = std::mem::take(&mut *self.shared.closed());
+        if !closed.is_empty() {
+            for id in &closed {
+                self.open.remove(id);
+            }
+            self.count();
+        }
+        closed
+    }
+
+    /// Ends all watches and opens no more.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.open.clear();
+        self.count();
+    }
+
+    fn count(&self) {
+        self.shared
+            .metrics
+            .watchers
+            .store(self.open.len() as u64, Ordering::Relaxed);
+    }
+}

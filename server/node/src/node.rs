@@ -1,0 +1,111 @@
+//! Starting and ending a node.
+
+use crate::clock::Clock;
+use crate::config::NodeConfig;
+use crate::error::NodeError;
+use crate::event_loop::{self, Setup, Started};
+use crate::handle::{Handle, stage};
+use crate::http::{self, App, Serving};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Time for answering what is in flight at the end; connections that are not done by then are cut.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Time for the last writes and for the end of a snapshot that is being saved. Whoever waits longer has a disk that hangs.
+const STOP_TIME: Duration = Duration::from_secs(30);
+
+/// A running store. Dropping it ends it without waiting.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    ended: Option<oneshot::Receiver<()>>,
+    clients: Serving,
+    peers: Option<Serving>,
+    client_addrs: Vec<SocketAddr>,
+    peer_addr: Option<SocketAddr>,
+}
+
+impl Node {
+    /// Starts a node; when it returns, clients are served. It must run in a Tokio runtime.
+    ///
+    /// # Errors
+    /// When an address is in use, when the data directory is in use or damaged, or when threads cannot be made.
+    pub async fn start(config: NodeConfig) -> Result<Node, NodeError> {
+        let clock = Clock::new();
+        let listeners = http::listen(&config.client_listen)?;
+        let peer_listener = config.peer_listen.map(http::listen_on).transpose()?;
+        let client_addrs = http::addresses(&listeners);
+        let peer_addr = peer_listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let Started { handle, ended } = event_loop::start(Setup {
+            data_dir: config.data_dir.clone(),
+            snapshot_count: config.snapshot_count,
+            clock,
+        })
+        .await?;
+        let app = App::new(handle.clone(), &config, &client_addrs, peer_addr);
+        let clients = http::serve_clients(listeners, app);
+        let peers = peer_listener.map(|listener| http::serve_peers(listener, &handle));
+        Ok(Node {
+            handle,
+            ended: Some(ended),
+            clients,
+            peers,
+            client_addrs,
+            peer_addr,
+        })
+    }
+
+    /// The addresses that clients are served on.
+    #[must_use]
+    pub fn client_addrs(&self) -> &[SocketAddr] {
+        &self.client_addrs
+    }
+
+    /// The address that was bound for other members.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer_addr
+    }
+
+    /// Ends in order: no new connections, watches end, what is in flight is answered, the log is written to its end and
+    /// the data directory is free. Takes at most half a minute, as a rule milliseconds.
+    pub async fn shutdown(mut self) {
+        if let Some(peers) = &self.peers {
+            peers.drain();
+        }
+        self.clients.drain();
+        self.handle.advance(stage::ENDING_WATCHES);
+        if tokio::time::timeout(DRAIN_TIME, self.clients.ended())
+            .await
+            .is_err()
+        {
+            tracing::warn!("cutting connections that did not end");
+            self.clients.cut();
+            self.clients.ended().await;
+        }
+        if let Some(mut peers) = self.peers.take() {
+            peers.cut();
+            peers.ended().await;
+        }
+        self.handle.advance(stage::STOPPING);
+        if let Some(ended) = self.ended.take()
+            && tokio::time::timeout(STOP_TIME, ended).await.is_err()
+        {
+            tracing::error!("the last writes did not end in time");
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.clients.cut();
+        if let Some(peers) = &self.peers {
+            peers.cut();
+        }
+        self.handle.advance(stage::STOPPING);
+    }
+}

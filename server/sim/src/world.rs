@@ -1,0 +1,475 @@
+//! The simulated world: virtual time, and everything that is going to happen in it.
+
+use crate::faults::Faults;
+use crate::invariants::{Checked, Invariant, Look, Oracle, Violation, require};
+use crate::member::{Clock, Member};
+use crate::network::Network;
+use crate::plant::Plant;
+use crate::prng::Prng;
+use crate::run::Options;
+use crate::trace::Trace;
+use crate::watches::WatchBook;
+use crate::workload::{self, Outcome, Workload};
+use berth_replica::{Effect, Input, Limits, Message, Replica, ReplicaConfig, SnapshotMark, decode_message};
+use berth_store::Store;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// How long the inputs of a batch gather at most.
+const BATCH_US: u64 = 2_000;
+/// How long a request is on its way to a member at most.
+const REQUEST_US: u64 = 3_000;
+
+/// Something that is going to happen. What names a life only reaches that life of the member.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Tick {
+        life: u64,
+    },
+    Flush {
+        life: u64,
+    },
+    Message {
+        bytes: Vec<u8>,
+    },
+    Image {
+        message: Message,
+        store: Box<Store>,
+    },
+    SnapshotSent {
+        life: u64,
+        to: u64,
+        delivered: bool,
+    },
+    Unreachable {
+        life: u64,
+        peer: u64,
+    },
+    Written {
+        life: u64,
+    },
+    WrittenEarly {
+        life: u64,
+        number: u64,
+    },
+    ImageWritten {
+        life: u64,
+        mark: SnapshotMark,
+        store: Box<Store>,
+        fails: bool,
+    },
+    Request {
+        id: u64,
+    },
+    Start {
+        life: u64,
+    },
+    SlowDiskEnds,
+    /// Of no member.
+    Clients,
+    Fault,
+    NetworkHeals,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    member: usize,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) now: u64,
+    order: u64,
+    agenda: BinaryHeap<Reverse<Scheduled>>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) network: Network,
+    pub(crate) workload: Workload,
+    pub(crate) watches: WatchBook,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) faults: Faults,
+    pub(crate) limits: Limits,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) coverage: BTreeMap<&'static str, u64>,
+    pub(crate) disk_prng: Prng,
+    pub(crate) fault_prng: Prng,
+    pub(crate) plant_prng: Prng,
+    clock_prng: Prng,
+    schedule_prng: Prng,
+    seed: u64,
+    /// No more faults and no more load.
+    pub(crate) is_calm: bool,
+}
+
+impl World {
+    pub(crate) fn new(options: &Options, faults: Faults) -> World {
+        let seed = options.seed;
+        let prng = |concern| Prng::new(seed, concern);
+        World {
+            now: 0,
+            order: 0,
+            agenda: BinaryHeap::new(),
+            members: (1..=options.members).map(Member::new).collect(),
+            network: Network::new(seed, &faults),
+            workload: Workload::new(seed),
+            watches: WatchBook::default(),
+            oracle: Oracle::new(faults.drift_ppm),
+            trace: Trace::new(options.trace),
+            limits: workload::limits(&mut prng("limits")),
+            plant: options.plant,
+            coverage: BTreeMap::new(),
+            disk_prng: prng("disk"),
+            fault_prng: prng("nemesis"),
+            plant_prng: prng("plant"),
+            clock_prng: prng("clocks"),
+            schedule_prng: prng("schedule"),
+            seed,
+            faults,
+            is_calm: false,
+        }
+    }
+
+    pub(crate) fn begin(&mut self) -> Checked {
+        self.start_all()?;
+        self.schedule(self.workload.gap_us, 0, Happening::Clients);
+        self.schedule(self.faults.gap_us, 0, Happening::Fault);
+        Ok(())
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.members.iter().map(|member| member.id).collect()
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.coverage.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    pub(crate) fn schedule(&mut self, after_us: u64, member: usize, what: Happening) {
+        self.schedule_at(self.now + after_us, member, what);
+    }
+
+    pub(crate) fn schedule_at(&mut self, at: u64, member: usize, what: Happening) {
+        self.order += 1;
+        self.agenda.push(Reverse(Scheduled {
+            at,
+            order: self.order,
+            member,
+            what,
+        }));
+    }
+
+    pub(crate) fn run_until(&mut self, until: u64) -> Checked {
+        while self.agenda.peek().is_some_and(|next| next.0.at <= until) {
+            let Some(Reverse(next)) = self.agenda.pop() else {
+                break;
+            };
+            self.now = next.at;
+            let resumes = self
+                .members
+                .get(next.member)
+                .map_or(0, |member| member.paused_until);
+            let own = !matches!(
+                next.what,
+                Happening::Clients | Happening::Fault | Happening::NetworkHeals
+            );
+            if own && resumes > self.now {
+                self.schedule_at(resumes, next.member, next.what);
+                continue;
+            }
+            self.happen(next.member, next.what)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, at: usize, what: Happening) -> Checked {
+        match what {
+            Happening::Tick { life } => self.tick(at, life),
+            Happening::Flush { life } => self.flush(at, life),
+            Happening::Message { bytes } => self.receive(at, &bytes),
+            Happening::Image { message, store } => {
+                let numbers = [self.members[at].id, message.from];
+                self.trace.note(self.now, "image", &numbers);
+                self.count("images received");
+                self.give(at, Input::Snapshot { message, store })
+            }
+            Happening::SnapshotSent { life, to, delivered } => {
+                self.give_life(at, life, Input::SnapshotSent { to, delivered })
+            }
+            Happening::Unreachable { life, peer } => self.give_life(at, life, Input::Unreachable { peer }),
+            Happening::Written { life } => self.written(at, life),
+            Happening::WrittenEarly { life, number } => self.give_life(at, life, Input::Persisted { number }),
+            Happening::ImageWritten {
+                life,
+                mark,
+                store,
+                fails,
+            } => self.image_written(at, life, mark, *store, fails),
+            Happening::Request { id } => self.take(at, id),
+            Happening::Start { life } => {
+                let due = self.members[at].life == life && !self.members[at].is_up();
+                if due { self.start(at) } else { Ok(()) }
+            }
+            Happening::SlowDiskEnds => {
+                self.members[at].slowness = 1;
+                Ok(())
+            }
+            Happening::Clients => self.clients(),
+            Happening::Fault => self.fault(),
+            Happening::NetworkHeals => {
+                self.network.block([]);
+                self.network.set_storm(false);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts every member that is down.
+    pub(crate) fn start_all(&mut self) -> Checked {
+        for at in 0..self.members.len() {
+            if !self.members[at].is_up() {
+                self.start(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, at: usize) -> Checked {
+        let voters = self.ids();
+        let incarnation = self.schedule_prng.next();
+        let member = &mut self.members[at];
+        member.life += 1;
+        let life = member.life;
+        self.trace.note(self.now, "start", &[member.id, life]);
+        let broken = |detail: String| Violation {
+            invariant: Invariant::Recovery,
+            detail,
+        };
+        let recovered = member
+            .disk
+            .recover()
+            .map_err(|error| broken(format!("member {}: {error}", member.id)))?;
+        let config = ReplicaConfig {
+            id: member.id,
+            voters,
+            incarnation,
+            seed: self.seed,
+            limits: self.limits.clone(),
+        };
+        let replica = Replica::new(config, recovered)
+            .map_err(|error| broken(format!("member {}: {error}", member.id)))?;
+        self.oracle.started(&replica.status())?;
+        member.log = member.disk.synced().clone();
+        member.clock = Clock::draw(&mut self.clock_prng, self.faults.drift_ppm, self.now);
+        member.replica = Some(replica);
+        let period = member.clock.true_us(self.limits.tick_ms);
+        let first = self.schedule_prng.below(period);
+        self.schedule(first, at, Happening::Tick { life });
+        self.flush(at, life)
+    }
+
+    /// A member stops at this very moment.
+    pub(crate) fn crash(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        if member.replica.take().is_none() {
+            return;
+        }
+        member.fuse = None;
+        member.flush_due = false;
+        member.paused_until = 0;
+        member.told_unreachable.clear();
+        member.disk.crash(&mut self.disk_prng);
+        let (id, life) = (member.id, member.life);
+        let taken = std::mem::take(&mut member.taken);
+        self.workload.crash(id, &taken);
+        self.watches.crash(id);
+        match self.plant {
+            Some(Plant::HardStateLost) => self.members[at].disk.lose_hard_state(),
+            Some(Plant::EntriesLost) => self.members[at].disk.lose_entries(3),
+            Some(_) | None => {}
+        }
+        self.trace.note(self.now, "crash", &[id, life]);
+        self.count("crashes");
+        if !self.is_calm {
+            let rest = self.fault_prng.long_tailed(600_000);
+            self.schedule(rest, at, Happening::Start { life });
+        }
+    }
+
+    fn tick(&mut self, at: usize, life: u64) -> Checked {
+        if self.members[at].living(life).is_none() {
+            return Ok(());
+        }
+        let period = self.members[at].clock.true_us(self.limits.tick_ms);
+        self.schedule(period, at, Happening::Tick { life });
+        if self.planted(Plant::ClockJump) && self.plant_prng.below(100) == 0 {
+            self.members[at].clock.jump(3_600_000);
+        }
+        self.trace.note(self.now, "tick", &[self.members[at].id]);
+        self.give(at, Input::Tick)
+    }
+
+    fn receive(&mut self, at: usize, bytes: &[u8]) -> Checked {
+        let Ok(message) = decode_message(bytes) else {
+            return require(false, Invariant::Fatal, || "a message does not decode".to_owned());
+        };
+        let kind = u64::from(message.msg_type.unsigned_abs());
+        let (id, from) = (self.members[at].id, message.from);
+        self.trace.note(
+            self.now,
+            "message",
+            &[id, from, kind, message.term, message.index],
+        );
+        if !self.members[at].is_up() {
+            self.tell_unreachable(from, id);
+            return Ok(());
+        }
+        self.give(at, Input::Message(message))
+    }
+
+    /// The sender of a message may learn that it did not arrive, at most once a tick.
+    fn tell_unreachable(&mut self, sender: u64, peer: u64) {
+        let Some(at) = self.members.iter().position(|member| member.id == sender) else {
+            return;
+        };
+        let member = &mut self.members[at];
+        let tick_us = member.clock.true_us(self.limits.tick_ms);
+        let recent = member
+            .told_unreachable
+            .get(&peer)
+            .is_some_and(|told| told + tick_us > self.now);
+        if member.is_up() && !recent && self.schedule_prng.coin() {
+            member.told_unreachable.insert(peer, self.now);
+            let life = member.life;
+            self.schedule(0, at, Happening::Unreachable { life, peer });
+        }
+    }
+
+    fn give_life(&mut self, at: usize, life: u64, input: Input) -> Checked {
+        if self.members[at].living(life).is_none() {
+            return Ok(());
+        }
+        self.give(at, input)
+    }
+
+    /// Gives an input to a member, if it is up, and carries out what it asks for.
+    pub(crate) fn give(&mut self, at: usize, input: Input) -> Checked {
+        let batching = self.faults.batching;
+        let member = &mut self.members[at];
+        let now_ms = member.clock.millis(self.now);
+        let Some(replica) = member.replica.as_mut() else {
+            return Ok(());
+        };
+        if !batching {
+            let effects = replica.step(input, now_ms);
+            return self.obey(at, effects);
+        }
+        replica.queue(input, now_ms);
+        let life = member.life;
+        if !std::mem::replace(&mut member.flush_due, true) {
+            let rest = self.schedule_prng.below(BATCH_US);
+            self.schedule(rest, at, Happening::Flush { life });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, at: usize, life: u64) -> Checked {
+        let member = &mut self.members[at];
+        let now_ms = member.clock.millis(self.now);
+        let Some(replica) = member.living(life) else {
+            return Ok(());
+        };
+        let effects = replica.flush(now_ms);
+        member.flush_due = false;
+        self.obey(at, effects)
+    }
+
+    fn obey(&mut self, at: usize, effects: Vec<Effect>) -> Checked {
+        for effect in &effects {
+            if let Effect::Persist(persist) = effect {
+                let snapshot = persist.snapshot.as_ref();
+                let hard_state = persist.hard_state.as_ref();
+                self.members[at].log.write(snapshot, &persist.entries, hard_state);
+            }
+        }
+        self.observe(at)?;
+        for effect in effects {
+            if self.members[at].burns_out() {
+                self.crash(at);
+                return Ok(());
+            }
+            self.carry_out(at, effect)?;
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, at: usize) -> Checked {
+        let World {
+            members, oracle, now, ..
+        } = self;
+        let Some(replica) = &members[at].replica else {
+            return Ok(());
+        };
+        let look = Look {
+            status: replica.status(),
+            digest: replica.store().digest(),
+            log: &members[at].log,
+        };
+        let holders = |index, term| {
+            let synced = members
+                .iter()
+                .filter(|member| member.disk.synced().holds(index, term));
+            synced.count()
+        };
+        oracle.observe(&look, *now, members.len() / 2 + 1, holders)
+    }
+
+    /// A request reaches its member.
+    fn take(&mut self, at: usize, id: u64) -> Checked {
+        let Some(request) = self.workload.request(id).cloned() else {
+            return Ok(());
+        };
+        self.trace.note(self.now, "request", &[self.members[at].id, id]);
+        if !self.members[at].is_up() {
+            self.workload.finish(id, Outcome::Refused);
+            return Ok(());
+        }
+        self.members[at].taken.insert(id);
+        match request.wish.command(&request.key) {
+            Some(command) => self.propose(at, id, command),
+            None => self.read(at, id),
+        }
+    }
+
+    pub(crate) fn send_request(&mut self, at: usize, id: u64) {
+        let rest = self.workload.prng().below(REQUEST_US);
+        self.schedule(rest, at, Happening::Request { id });
+    }
+}
