@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use berth_sdk::{EtcdClient, Failures, KeysCall, Method, SdkError, StatusCode};
+use berth_sdk::{EtcdClient, Failures, KeysCall, Method, SdkError, StatusCode, key_path};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
@@ -88,7 +88,7 @@ fn known(sent: Result<(), Failures>) -> Result<bool, SdkError> {
 pub(crate) async fn run(session: &Session, args: LockArgs) -> Outcome {
     let mut end = EndWish::new()?;
     let client = session.client();
-    let module = format!("/mod/v2/lock/{}", args.key.trim_matches('/'));
+    let module = key_path("/mod/v2/lock", &args.key);
     let hold = if has_module(client, &module).await? {
         tokio::select! {
             hold = acquire(client, module, args.ttl) => hold?,

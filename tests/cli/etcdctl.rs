@@ -79,7 +79,11 @@ impl Ctl {
                 rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || "-:.TZ".contains(c));
                 continue;
             }
-            if number >= self.base && end < 6 || end == 20 {
+            // A number that is a part of a member's id is no index, and neither is a port.
+            let alone = !plain.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && !rest[end..].starts_with(|c: char| c.is_ascii_alphanumeric());
+            let index = end < 5 || end == 20 && rest.starts_with('0');
+            if alone && index && number >= self.base {
                 plain.push_str(&format!("+{}", number - self.base));
             } else {
                 plain.push_str(&rest[..end]);
@@ -92,7 +96,7 @@ impl Ctl {
 
 fn index(etcd: &Etcd) -> u64 {
     let answer = berth_harness::request(etcd.address(), "GET", "/v2/keys/", &[], b"").unwrap();
-    answer.header("X-Etcd-Index").unwrap().parse().unwrap()
+    answer.header("x-etcd-index").unwrap().parse().unwrap()
 }
 
 fn named_etcdctl(folder: &Path) -> PathBuf {
@@ -111,18 +115,12 @@ fn every_line_does_what_it_does_under_the_real_etcdctl() {
         (named_etcdctl(scratch.path()), "/table-b"),
     ];
     // Indexes begin above every number that stands in the table for itself.
-    let pad = Ctl {
-        program: PathBuf::from(REAL),
-        prefix: "/pad",
-        base: 0,
-    };
     until("an index above 500", LIMIT, || {
         for _ in 0..50 {
             berth_harness::request(etcd.address(), "PUT", "/v2/keys/pad?value=1", &[], b"").unwrap();
         }
         (index(&etcd) > 500).then_some(())
     });
-    assert_eq!(pad.run(&url, "get /pad").code, 0);
     let lines = || {
         TABLE
             .lines()

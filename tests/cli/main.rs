@@ -1,4 +1,5 @@
 //! The command line: help, completion, keys, containers, the demo.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod containers;
@@ -29,6 +30,13 @@ fn help_names_every_command() {
         "get",
         "ls",
         "watch",
+        "mk",
+        "tree",
+        "lock",
+        "elect",
+        "export",
+        "member",
+        "cluster-health",
         "completion",
     ] {
         assert!(help.ok().contains(command), "{command} is missing in the help");

@@ -89,7 +89,7 @@ fn what_is_not_supported_is_refused_and_named() {
     for (flags, words) in [
         (&["--privileged"][..], "privileged"),
         (&["--device", "/dev/null"][..], "device"),
-        (&["--volumes-from", "x"][..], "volumes-from"),
+        (&["--volumes-from", "x"][..], "VolumesFrom"),
         (&["--userns", "host", "--pid", "host"][..], "pid"),
         (&["--ipc", "host"][..], "ipc"),
         (&["--runtime", "other"][..], "runtime"),

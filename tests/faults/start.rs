@@ -62,9 +62,11 @@ fn an_unknown_record_version_is_refused() {
     let scratch = Scratch::new();
     let mut store = Store::start(&berth(), &scratch);
     store.stop();
-    let version = scratch.join("store").join("version");
-    assert!(version.exists(), "the store's data directory has a version file");
-    std::fs::write(&version, "99\n").unwrap();
+    let member = scratch.join("store").join("member");
+    let text = std::fs::read_to_string(&member).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let (name, _) = first.split_once(' ').unwrap();
+    std::fs::write(&member, format!("{name} 99\n{rest}")).unwrap();
     let data = scratch.join("store").to_string_lossy().into_owned();
     refused(
         &[

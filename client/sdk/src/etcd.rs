@@ -393,6 +393,12 @@ fn no_leader(status: StatusCode) -> bool {
     )
 }
 
+/// The path of a key or of another name below `prefix`, escaped.
+#[must_use]
+pub fn key_path(prefix: &str, key: &str) -> String {
+    path(prefix, key, &Query::new())
+}
+
 fn path(prefix: &str, key: &str, query: &Query) -> String {
     let key = key.trim_matches('/');
     let mut path = prefix.to_owned();

@@ -18,7 +18,7 @@ pub use endpoints::{Endpoint, EndpointError, parse_endpoints};
 pub use error::SdkError;
 pub use etcd::{
     DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError, SetOptions,
-    WatchOptions,
+    WatchOptions, key_path,
 };
 pub use streams::{Attached, AttachedInput, FrameStream, LineStream};
 pub use transport::{Answer, Call, Transport};

@@ -185,7 +185,7 @@ fn prepare(
     let containers_dir = config.data_dir.join("containers");
     make_directory(&containers_dir, 0o710)?;
     let facts = Arc::new(berth_exec::facts().map_err(EngineError::Host)?);
-    let records = Records::open(&config.data_dir.join("records"))?;
+    let records = Records::open(&config.data_dir)?;
     let images = ImageStore::open(&config.data_dir.join("images")).map_err(EngineError::Images)?;
     images
         .builtin(&config.executable, BUILTIN)

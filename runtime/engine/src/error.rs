@@ -71,6 +71,14 @@ pub enum RecordError {
         /// What is known.
         known: u32,
     },
+    /// The file with the version cannot be read or made.
+    #[error("version file {path}", path = path.display())]
+    VersionFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A record cannot be read.
     #[error("record of container {id} cannot be read")]
     Unreadable {

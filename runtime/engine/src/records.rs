@@ -1,5 +1,7 @@
-//! The containers on disk: one JSON document each in a sled tree, and a version that guards their shape.
+//! The containers on disk: one JSON document each in a sled tree, and a version file that guards their shape.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::container::Container;
@@ -8,7 +10,8 @@ use crate::error::RecordError;
 /// The shape of the records. A berth that meets another number refuses to start.
 const VERSION: u32 = 1;
 
-const VERSION_KEY: &str = "version";
+/// The file that says it: text, so that a person and any later berth can read it.
+const VERSION_FILE: &str = "version";
 
 /// The open database.
 #[derive(Debug)]
@@ -18,28 +21,14 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens or makes the database.
-    pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
+    /// Opens or makes the database in the engine's data directory.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, RecordError> {
+        check_version(&data_dir.join(VERSION_FILE))?;
         let database = sled::Config::new()
-            .path(path)
+            .path(data_dir.join("records"))
             .cache_capacity(CACHE)
             .flush_every_ms(None)
             .open()?;
-        let known = VERSION.to_string();
-        match database.get(VERSION_KEY)? {
-            Some(found) if found.as_ref() == known.as_bytes() => {}
-            Some(found) => {
-                let found = String::from_utf8_lossy(&found).into_owned();
-                return Err(RecordError::Version {
-                    found,
-                    known: VERSION,
-                });
-            }
-            None => {
-                database.insert(VERSION_KEY, known.as_bytes())?;
-                database.flush()?;
-            }
-        }
         let containers = database.open_tree("containers")?;
         Ok(Self { database, containers })
     }
@@ -83,6 +72,32 @@ impl Records {
     }
 }
 
+/// Refuses a directory of another version; marks a new one.
+fn check_version(path: &Path) -> Result<(), RecordError> {
+    let failed = |source| RecordError::VersionFile {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::read_to_string(path) {
+        Ok(found) if found.trim() == VERSION.to_string() => Ok(()),
+        Ok(found) => Err(RecordError::Version {
+            found: found.trim().chars().take(SHOWN_VERSION).collect(),
+            known: VERSION,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let unfinished = path.with_extension("new");
+            let mut file = fs::File::create(&unfinished).map_err(failed)?;
+            writeln!(file, "{VERSION}").map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            fs::rename(&unfinished, path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Characters of an unknown version that a message shows.
+const SHOWN_VERSION: usize = 32;
+
 /// Memory for sled's pages: records are small and read only at start.
 const CACHE: u64 = 4 * 1024 * 1024;
 
@@ -94,10 +109,7 @@ mod tests {
     fn an_unknown_version_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         drop(Records::open(directory.path()).expect("opened"));
-        let database = sled::open(directory.path()).expect("opened");
-        database.insert(VERSION_KEY, "7").expect("written");
-        database.flush().expect("flushed");
-        drop(database);
+        fs::write(directory.path().join(VERSION_FILE), "7\n").expect("written");
         let error = Records::open(directory.path()).expect_err("refused");
         assert_eq!(
             error.to_string(),

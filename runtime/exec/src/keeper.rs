@@ -83,6 +83,7 @@ fn set_up() -> Result<Keeper, Errno> {
     rustix::process::setsid()?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::chdir(c"/")?;
+    rustix::thread::set_name(c"berth-keeper")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let _ = std::fs::write("/proc/self/oom_score_adj", LAST_TO_DIE);
     let open_files = many_files();

@@ -466,3 +466,53 @@ fn exec_error(name: &str, errno: i32) -> LaunchError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_plan::{Command, PLAN_VERSION, Stdin};
+
+    use super::*;
+
+    #[test]
+    fn a_launcher_is_shared_by_threads() {
+        fn check<T: Send + Sync + std::fmt::Debug>() {}
+        check::<Launcher>();
+    }
+
+    #[test]
+    fn failures_become_words() {
+        let plan = Plan {
+            version: PLAN_VERSION,
+            id: "a".to_owned(),
+            log_path: "/nowhere".into(),
+            stdin: Stdin::Null,
+            born_in: None,
+            oom_counter: None,
+            host: vec![],
+            stage: vec![
+                StageStep::PivotRoot,
+                StageStep::Exec(Command {
+                    candidates: vec![],
+                    argv: vec!["run".to_owned()],
+                    env: vec![],
+                }),
+            ],
+        };
+        let step = |step, errno| launch_error(&plan, Failure::Step { step, errno });
+        for (error, words) in [
+            (step(0, libc::EPERM), "pivot to the root file system"),
+            (step(1, libc::ENOEXEC), "exec: \"run\": exec format error"),
+            (step(1, libc::EACCES), "exec: \"run\": permission denied"),
+            (
+                step(1, libc::ENOENT),
+                "exec: \"run\": executable file not found in $PATH",
+            ),
+            (step(1, libc::E2BIG), "exec \"run\""),
+            (launch_error(&plan, Failure::plan("no")), "the plan: no"),
+        ] {
+            assert_eq!(error.to_string(), words);
+        }
+        // A step that is not there is no reason to panic.
+        assert!(matches!(step(7, libc::EPERM), LaunchError::Stage { .. }));
+    }
+}

@@ -97,7 +97,8 @@ pub enum Effect {
 pub struct Persist {
     /// Rises by at least one with each `Persist`.
     pub number: u64,
-    /// A received snapshot: made durable first (image and mark); the entries before and at its mark are then void.
+    /// A received snapshot: made durable first (image and mark); all entries written before are then void, those behind its
+    /// mark too, for they belonged to another log.
     pub snapshot: Option<(SnapshotMark, Box<Store>)>,
     /// Contiguous entries; they replace every entry with an index from the first of them on.
     pub entries: Vec<Entry>,

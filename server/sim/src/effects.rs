@@ -13,6 +13,9 @@ use berth_store::{Command, Store};
 /// Where a planted bug strikes now and then, it strikes once in so many times.
 const PLANT_RARITY: u64 = 40;
 
+/// A write to the file without a sync.
+const CALL_US: u64 = 20;
+
 impl World {
     pub(crate) fn carry_out(&mut self, at: usize, effect: Effect) -> Checked {
         match effect {
@@ -85,7 +88,12 @@ impl World {
             self.schedule(0, at, Happening::WrittenEarly { life, number });
         }
         let usual = self.disk_prng.long_tailed(self.faults.sync_us);
-        let takes = usual * self.members[at].slowness;
+        // What needs no sync costs no more than a call.
+        let takes = if persist.must_sync {
+            usual * self.members[at].slowness
+        } else {
+            CALL_US
+        };
         let done = self.members[at].disk.write(persist, self.now, takes);
         self.schedule_at(done, at, Happening::Written { life });
         Ok(())
@@ -147,7 +155,7 @@ impl World {
                 invariant: Invariant::State,
                 detail: format!("an image does not come back from its bytes: {error}"),
             })?;
-            let store = Box::new(store);
+            let (message, store) = (Box::new(message), Box::new(store));
             self.schedule(after, receiver, Happening::Image { message, store });
         }
         if !self.planted(Plant::SnapshotReportLost) {

@@ -85,7 +85,7 @@ impl Faults {
             drift_ppm: rate(prng, 50_000),
             batching: prng.coin(),
             group_commit: prng.coin(),
-            load_us: prng.between(12_000_000, 30_000_000),
+            load_us: prng.between(12_000_000, 40_000_000),
         }
     }
 }

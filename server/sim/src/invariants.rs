@@ -174,10 +174,13 @@ impl Oracle {
 
     /// A member's message leaves it: what it votes for binds it for ever.
     pub(crate) fn sent(&mut self, message: &Message) -> Checked {
-        let candidate = match message.get_msg_type() {
-            MessageType::MsgRequestVoteResponse if !message.reject => message.to,
-            MessageType::MsgRequestVote => message.from,
-            _ => return Ok(()),
+        let kind = message.get_msg_type();
+        let candidate = if kind == MessageType::MsgRequestVoteResponse && !message.reject {
+            message.to
+        } else if kind == MessageType::MsgRequestVote {
+            message.from
+        } else {
+            return Ok(());
         };
         let vote = *self
             .votes

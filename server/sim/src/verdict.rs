@@ -26,10 +26,11 @@ impl World {
         self.start_all()
     }
 
-    /// When the last of what was begun under faults is over.
+    /// When the last of what was begun under faults is over: writes of slow disks, and late copies of messages, for one
+    /// of a dead leader keeps its followers from an election.
     pub(crate) fn quiet_at(&self) -> u64 {
         let busy = self.members.iter().map(|member| member.disk.busy_until());
-        busy.max().unwrap_or(0).max(self.now)
+        busy.max().unwrap_or(0).max(self.last_arrival()).max(self.now)
     }
 
     /// A write and reads of everything through each member.

@@ -362,13 +362,14 @@ fn add_removals(
         let Some(ops) = histories.get_mut(&event.node.key) else {
             continue;
         };
-        let (invoke, call) = match event.action {
-            Action::Expire => (0, Call::Expire),
+        let (invoke, call) = if event.action == Action::Expire {
+            (0, Call::Expire)
+        } else {
             // A deletion that nobody asked for cannot be placed before the end of time, and is found so.
-            _ => (
+            (
                 unsure.get(&event.node.key).copied().unwrap_or(NEVER),
                 Call::Delete,
-            ),
+            )
         };
         if let Outcome::Answered(back, answer) = success(event, NEVER) {
             ops.push(Op {

@@ -33,7 +33,7 @@ pub(crate) enum Happening {
         bytes: Vec<u8>,
     },
     Image {
-        message: Message,
+        message: Box<Message>,
         store: Box<Store>,
     },
     SnapshotSent {
@@ -185,6 +185,15 @@ impl World {
         }));
     }
 
+    /// When the last message on its way arrives.
+    pub(crate) fn last_arrival(&self) -> u64 {
+        let messages = self
+            .agenda
+            .iter()
+            .filter(|next| matches!(next.0.what, Happening::Message { .. }));
+        messages.map(|next| next.0.at).max().unwrap_or(0)
+    }
+
     pub(crate) fn run_until(&mut self, until: u64) -> Checked {
         while self.agenda.peek().is_some_and(|next| next.0.at <= until) {
             let Some(Reverse(next)) = self.agenda.pop() else {
@@ -218,7 +227,13 @@ impl World {
                 let numbers = [self.members[at].id, message.from];
                 self.trace.note(self.now, "image", &numbers);
                 self.count("images received");
-                self.give(at, Input::Snapshot { message, store })
+                self.give(
+                    at,
+                    Input::Snapshot {
+                        message: *message,
+                        store,
+                    },
+                )
             }
             Happening::SnapshotSent { life, to, delivered } => {
                 self.give_life(at, life, Input::SnapshotSent { to, delivered })

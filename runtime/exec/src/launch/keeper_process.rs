@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ const SOCKET: &str = "keeper.sock";
 
 /// What makes an executable a keeper.
 const MODE: &str = "__keeper";
+
+/// What lists of processes show.
+const NAME: &str = "berth-keeper";
 
 /// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -74,6 +78,7 @@ impl KeeperProcess {
         let program = sealed_copy(executable).map_err(ExecError::path("copying", executable))?;
         let path = format!("/proc/self/fd/{}", program.as_raw_fd());
         let child = Command::new(&path)
+            .arg0(NAME)
             .arg(MODE)
             .env_clear()
             .current_dir("/")
@@ -183,9 +188,9 @@ fn socket() -> Result<OwnedFd, Errno> {
 fn sealed_copy(executable: &Path) -> io::Result<OwnedFd> {
     let mut source = File::open(executable)?;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = match rustix::fs::memfd_create("berth-keeper", flags | MemfdFlags::EXEC) {
+    let memory = match rustix::fs::memfd_create(NAME, flags | MemfdFlags::EXEC) {
         // Kernels before 6.3 make every such file executable, and do not know the flag.
-        Err(Errno::INVAL) => rustix::fs::memfd_create("berth-keeper", flags)?,
+        Err(Errno::INVAL) => rustix::fs::memfd_create(NAME, flags)?,
         memory => memory?,
     };
     let mut copy = File::from(memory);

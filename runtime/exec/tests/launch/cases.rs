@@ -7,19 +7,24 @@ use std::thread;
 use std::time::Duration;
 
 use berth_exec::{ExecError, LaunchError};
-use berth_plan::{Credentials, HostMount, HostStep, MountFlags, Plan, StageStep, Stdin};
+use berth_plan::{
+    Credentials, DeviceControl, DeviceKind, DeviceRule, HostMount, HostStep, MountFlags, Plan, StageStep,
+    Stdin,
+};
 
 use crate::world::{DEADLINE, World, leftovers, wait_for};
 
 type Case = fn(&World);
 
-pub(crate) const ALL: [(&str, Case); 18] = [
+pub(crate) const ALL: [(&str, Case); 21] = [
     ("output_reaches_the_log", output_reaches_the_log),
     ("exits", exits),
     ("namespaces_are_its_own", namespaces_are_its_own),
     ("files_of_the_kernel_are_covered", files_of_the_kernel_are_covered),
     ("nothing_of_the_host_is_open", nothing_of_the_host_is_open),
     ("rights", rights),
+    ("system_call_filter", system_call_filter),
+    ("second_version_of_cgroups", second_version),
     ("binds", binds),
     ("accounts_stay_inside", accounts_stay_inside),
     ("commands_that_cannot_be", commands_that_cannot_be),
@@ -29,6 +34,7 @@ pub(crate) const ALL: [(&str, Case); 18] = [
     ("a_slow_reader_holds_up_only_its_container", slow_reader),
     ("attached_before_the_start", attached_before),
     ("the_keeper_outlives_the_daemon", keeper_outlives),
+    ("a_keeper_that_dies_is_replaced", keeper_dies),
     ("bridge", bridge),
     ("published_port", published_port),
     ("out_of_memory", out_of_memory),
@@ -164,7 +170,7 @@ fn rights(world: &World) {
         &[
             "sh",
             "-c",
-            "id -u; id -g; cat /proc/self/status | grep Cap; echo ok > /dev/stdout",
+            "id -u; id -g; cat /proc/self/status | grep Cap; echo ok > /proc/self/fd/1",
         ],
     );
     for step in &mut plan.stage {
@@ -186,6 +192,102 @@ fn rights(world: &World) {
         "{log}"
     );
     assert!(log.ends_with("ok\n"), "{log}");
+}
+
+fn system_call_filter(world: &World) {
+    if !cfg!(target_arch = "x86_64") {
+        println!("skipped: the filter of system_call_filter is for x86_64");
+        return;
+    }
+    // Load the number; `mkdir` gets EPERM, everything else is allowed.
+    let instruction = |code: u64, jt: u64, jf: u64, k: u64| code | jt << 16 | jf << 24 | k << 32;
+    let program = vec![
+        instruction(0x20, 0, 0, 0),
+        instruction(0x15, 0, 1, 83),
+        instruction(0x06, 0, 0, 0x0005_0001),
+        instruction(0x06, 0, 0, 0x7fff_0000),
+    ];
+    let mut plan = world.plan(
+        "filter",
+        &["sh", "-c", "mkdir /tmp/a; cat /proc/self/status | grep Seccomp:"],
+    );
+    let place = plan.stage.len() - 4;
+    plan.stage.insert(place, StageStep::Seccomp { program });
+    let (_, log) = world.run_plan(&plan);
+    assert!(
+        log.contains("Operation not permitted") && log.contains("Seccomp:\t2"),
+        "{log}"
+    );
+}
+
+/// Where version 2 is mounted, here or beside version 1.
+fn unified() -> Option<std::path::PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    line.split(' ').nth(4).map(Into::into)
+}
+
+/// Birth into a directory, a device program, and the end by `cgroup.kill`.
+fn second_version(world: &World) {
+    let Some(unified) = unified() else {
+        println!("skipped: second_version_of_cgroups needs cgroup2 to be mounted");
+        return;
+    };
+    let own = unified.join(format!("{}-two", world.tag));
+    let mut plan = world.plan(
+        "two",
+        &[
+            "sh",
+            "-c",
+            "cat /dev/null; cat /dev/zero; cat /proc/self/cgroup; sleep 100",
+        ],
+    );
+    plan.host.push(HostStep::MakeCgroup {
+        path: own.clone(),
+        shared: false,
+    });
+    plan.host.push(HostStep::DeviceRules {
+        path: own.clone(),
+        by: DeviceControl::V2Program,
+        rules: vec![DeviceRule {
+            kind: DeviceKind::Character,
+            major: Some(1),
+            minor: Some(3),
+            read: true,
+            write: true,
+            mknod: false,
+        }],
+    });
+    plan.born_in = Some(own.clone());
+    // Nodes are made before the command runs, by a process of the same cgroup: that has to be allowed as well.
+    let nodes = |step: &StageStep| matches!(step, StageStep::MakeNode(_));
+    let HostStep::DeviceRules { rules, .. } = plan.host.last_mut().unwrap() else {
+        panic!("the last step");
+    };
+    assert!(plan.stage.iter().any(nodes));
+    rules.push(DeviceRule {
+        kind: DeviceKind::Character,
+        major: None,
+        minor: None,
+        read: false,
+        write: false,
+        mknod: true,
+    });
+    world.start(&plan).unwrap();
+    wait_for("the container's words", || world.log("two").contains("0::/\n"));
+    let log = world.log("two");
+    assert!(
+        log.contains("/dev/zero: Operation not permitted")
+            || log.contains("'/dev/zero': Operation not permitted"),
+        "{log}"
+    );
+    assert!(!log.contains("/dev/null"), "{log}");
+    let list = fs::read_to_string(own.join("cgroup.procs")).unwrap();
+    assert!(list.lines().count() > 0, "it was born there");
+    world.with(|launcher| launcher.cleanup(&plan)).unwrap();
+    assert!(!own.exists());
+    assert_eq!(world.exit_of("two").code, 137);
+    world.finish(&plan);
 }
 
 fn binds(world: &World) {
@@ -465,6 +567,29 @@ fn keeper_outlives(world: &World) {
     assert!(world.open().is_empty());
 }
 
+fn keeper_dies(world: &World) {
+    let plan = world.plan("orphan", &["sleep", "100"]);
+    let started = world.start(&plan).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", started.pid)).unwrap();
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:\t"))
+        .unwrap();
+    let program = fs::read_link(format!("/proc/{parent}/exe")).unwrap();
+    assert!(
+        program.to_string_lossy().starts_with("/memfd:berth-keeper"),
+        "{program:?}"
+    );
+    assert_eq!(fs::read(format!("/proc/{parent}/environ")).unwrap(), b"");
+    let pid = nix::unistd::Pid::from_raw(parent.parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    // Nobody has seen its end; it is ended for certain before its record goes.
+    assert_eq!(world.exit_of("orphan").code, 255);
+    world.finish(&plan);
+    assert!(!std::path::Path::new(&format!("/proc/{}/ns", started.pid)).exists());
+    assert_eq!(world.run("next", &["echo", "on"]).1, "on\n");
+}
+
 fn bridge(world: &World) {
     let listener = TcpListener::bind("10.214.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -474,12 +599,12 @@ fn bridge(world: &World) {
     world.start(&plan).unwrap();
     let (mut stream, peer) = listener.accept().unwrap();
     assert_eq!(peer.ip(), address);
-    let mut text = String::new();
+    let mut text = [0; 9];
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"question\n");
     stream.write_all(b"answer\n").unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    stream.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "question\n");
+    drop(stream);
     assert_eq!(world.exit_of("net").code, 0);
     assert!(
         world.log("net").contains(" 0% packet loss"),

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use berth_exec::netlink;
+use berth_plan::{HostStep, Plan};
+
 use crate::world::World;
 
 const ROUNDS: u8 = 50;
@@ -9,6 +12,7 @@ const ROUNDS: u8 = 50;
 pub(crate) fn measure() {
     for network in [false, true] {
         let world = World::new("measure");
+        let mut connect = vec![];
         let (mut root, mut start, mut end, mut clean) = (vec![], vec![], vec![], vec![]);
         for round in 0..ROUNDS {
             let mut plan = world.plan(&format!("speed{round}"), &["true"]);
@@ -18,6 +22,9 @@ pub(crate) fn measure() {
             let begun = Instant::now();
             let mounted = world.root(&plan.id);
             root.push(begun.elapsed());
+            if network {
+                connect.push(time_network(&plan));
+            }
             let begun = Instant::now();
             world.with(|launcher| launcher.start(&plan, mounted)).unwrap();
             start.push(begun.elapsed());
@@ -46,6 +53,31 @@ pub(crate) fn measure() {
         }
         world.end();
     }
+}
+
+/// The part of the network alone, of another container like this one.
+fn time_network(plan: &Plan) -> Duration {
+    let endpoint = plan.host.iter().find_map(|step| {
+        if let HostStep::Network { endpoint } = step {
+            Some(endpoint)
+        } else {
+            None
+        }
+    });
+    let endpoint = endpoint.unwrap();
+    let endpoint = netlink::Endpoint {
+        bridge: endpoint.bridge.clone(),
+        host_interface: format!("{}x", endpoint.host_interface),
+        address: endpoint.address,
+        prefix_len: endpoint.prefix_len,
+        gateway: endpoint.gateway,
+        mac: endpoint.mac,
+    };
+    let begun = Instant::now();
+    let namespace = netlink::connect(&endpoint).unwrap();
+    let time = begun.elapsed();
+    drop(namespace);
+    time
 }
 
 fn median(times: &[Duration]) -> Duration {

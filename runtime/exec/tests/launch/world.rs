@@ -21,8 +21,8 @@ use berth_plan::{
 /// Longer than anything here takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-const APPLETS: [&str; 12] = [
-    "sh", "cat", "echo", "sleep", "true", "nc", "ping", "hostname", "ls", "id", "grep", "readlink",
+const APPLETS: [&str; 13] = [
+    "sh", "mkdir", "cat", "echo", "sleep", "true", "nc", "ping", "hostname", "ls", "id", "grep", "readlink",
 ];
 
 /// Docker's.
@@ -49,23 +49,32 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Everything on the host that a container could leave: mounts, cgroups, interfaces, published ports, keepers.
+/// Everything on the host that containers of this process could leave: mounts, cgroups, interfaces, published ports.
 pub(crate) fn leftovers() -> BTreeSet<String> {
+    let tag = tag();
     let mut found = BTreeSet::new();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    found.extend(mounts.lines().map(|line| format!("mount {line}")));
+    let ours = mounts.lines().filter(|line| line.contains(&tag));
+    found.extend(ours.map(|line| format!("mount {line}")));
     for (controller, mount) in trees() {
-        for entry in fs::read_dir(mount).unwrap().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("bx") {
-                found.insert(format!("cgroup {controller}/{name}"));
-            }
+        for path in [mount.clone(), mount.join(&tag)] {
+            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+            let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            let ours = directories.filter(|entry| entry.path().to_string_lossy().contains(&tag));
+            found.extend(ours.map(|entry| format!("cgroup {controller} {:?}", entry.path())));
         }
     }
-    for entry in fs::read_dir("/sys/class/net").unwrap().flatten() {
-        found.insert(format!("interface {:?}", entry.file_name()));
-    }
+    let interfaces = fs::read_dir("/sys/class/net").unwrap().flatten();
+    let names = interfaces.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    found.extend(names.filter(|name| name.starts_with(&tag)));
+    let published = berth_exec::nft::list_published(&tag).unwrap();
+    found.extend(published.iter().map(|port| format!("{port:?}")));
     found
+}
+
+/// Tells what is ours from what tests next to this one make.
+fn tag() -> String {
+    format!("bx{}", std::process::id())
 }
 
 fn trees() -> Vec<(String, PathBuf)> {
@@ -83,8 +92,8 @@ fn trees() -> Vec<(String, PathBuf)> {
 
 impl World {
     pub(crate) fn new(name: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("bx").tempdir().unwrap().keep();
-        let tag = format!("bx{}", std::process::id());
+        let tag = tag();
+        let directory = tempfile::Builder::new().prefix(&tag).tempdir().unwrap().keep();
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700).create(directory.join("run")).unwrap();
         build_image(&directory.join("image"));

@@ -7,13 +7,20 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A string with its quotes. Bytes that are no UTF-8 show as U+FFFD, one for each.
 pub(crate) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    match str::from_utf8(bytes) {
+        Ok(text) => valid(out, text.as_bytes()),
+        Err(_) => mended(out, bytes),
+    }
+    out.push(b'"');
+}
+
+fn mended(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         valid(out, chunk.valid().as_bytes());
         for _ in chunk.invalid() {
             out.extend_from_slice(b"\\ufffd");
         }
     }
-    out.push(b'"');
 }
 
 /// Copies runs of plain bytes at a time.
