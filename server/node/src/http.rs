@@ -10,6 +10,7 @@ mod keys;
 mod keys_parse;
 mod keys_render;
 mod listener;
+mod live;
 mod members;
 mod metrics;
 mod pace;

@@ -6,18 +6,22 @@ use crate::http::body::Body;
 use crate::http::listener::Phase;
 use crate::http::pace::{HEAD_MS, Pace, Paced};
 use crate::http::path::{self, Path};
-use crate::http::{Answer, App, MAX_TARGET_BYTES, error, keys, peers};
+use crate::http::{Answer, App, MAX_TARGET_BYTES, error, keys, live, peers};
 use crate::metrics::Metrics;
 use axum::Router;
-use http::{Method, Request, StatusCode};
+use bytes::BytesMut;
+use http::{Method, Request, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -84,57 +88,120 @@ pub(crate) async fn serve(
     clock: Clock,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let pace = Arc::new(Pace::new(clock));
-    let io = TokioIo::new(Paced {
+    let mut io = Paced {
         socket,
-        pace: Arc::clone(&pace),
-    });
-    let service = service_fn(|request| {
-        let (surface, pace) = (Arc::clone(surface), Arc::clone(&pace));
+        pace: Arc::new(Pace::new(clock)),
+        ahead: BytesMut::new(),
+    };
+    loop {
+        // Boxed so that its memory is free while a watch is open.
+        let Some((back, answer)) = Box::pin(exchange(io, surface, shared, &mut phase)).await else {
+            return;
+        };
+        io = back;
+        if let Err(error) = live::send(&mut io, answer, &mut phase).await {
+            tracing::debug!(%error, "connection ended");
+            return;
+        }
+        if *phase.borrow() > Phase::Open {
+            return;
+        }
+    }
+}
+
+/// Lets hyper answer requests, to the end of the connection or to an answer that stays open, which is given back.
+async fn exchange(
+    io: Paced,
+    surface: &Arc<Surface>,
+    shared: &Shared,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<(Paced, Answer)> {
+    let pace = Arc::clone(&io.pace);
+    let kept = Mutex::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
         pace.work();
+        let (surface, pace, kept) = (Arc::clone(surface), Arc::clone(&pace), &kept);
         async move {
+            let plain = is_plain(&request);
             let answer = surface.answer(request, &pace).await;
             if !matches!(answer.body(), Body::Watch(_)) {
                 pace.idle();
+            } else if plain {
+                *lock(kept) = Some(answer);
+                return std::future::pending().await;
             }
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            // Some old clients compare the names of headers as text.
-            .title_case_headers(true)
-            // Our own pace has different limits for the first head and for the time between requests.
-            .header_read_timeout(None)
-            .max_header_size(MAX_HEAD_BYTES)
-            .serve_connection(io, service)
-    );
+    let mut connection = http1::Builder::new()
+        // Some old clients compare the names of headers as text.
+        .title_case_headers(true)
+        // Our own pace has different limits for the first head and for the time between requests.
+        .header_read_timeout(None)
+        .max_header_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(io), service);
     let mut look = pin!(tokio::time::sleep(Duration::from_millis(HEAD_MS)));
     let mut seen = Phase::Open;
-    loop {
+    let answer = loop {
         tokio::select! {
             biased;
-            end = connection.as_mut() => {
-                if let Err(error) = end {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
+            next = poll_fn(|context| poll(&mut connection, &kept, &pace, context)) => break next?,
             () = look.as_mut() => match pace.left() {
                 Some(left) => look.as_mut().reset(Instant::now() + left),
                 None => {
                     Metrics::add(&shared.metrics.cut_connections, 1);
-                    return;
+                    return None;
                 }
             },
             changed = phase.wait_for(|phase| *phase > seen) => {
                 // Whoever served this port is gone: so is the connection.
                 seen = changed.map_or(Phase::Cut, |phase| *phase);
                 if seen == Phase::Cut {
-                    return;
+                    return None;
                 }
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
         }
+    };
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    // The next requests may have come already. Bytes that the connection put back are before those not read yet.
+    let mut ahead = BytesMut::from(&parts.read_buf[..]);
+    ahead.unsplit(std::mem::take(&mut io.ahead));
+    io.ahead = ahead;
+    Some((io, answer))
+}
+
+/// The end of the connection as `None`; or an answer that stays open, once all before it is sent.
+fn poll<C: Future<Output = hyper::Result<()>> + Unpin>(
+    connection: &mut C,
+    kept: &Mutex<Option<Answer>>,
+    pace: &Pace,
+    context: &mut Context<'_>,
+) -> Poll<Option<Answer>> {
+    if let Poll::Ready(end) = Pin::new(connection).poll(context) {
+        if let Err(error) = end {
+            tracing::debug!(%error, "connection ended");
+        }
+        return Poll::Ready(None);
     }
+    if pace.is_stalled() {
+        return Poll::Pending;
+    }
+    match lock(kept).take() {
+        Some(answer) => Poll::Ready(Some(answer)),
+        None => Poll::Pending,
+    }
+}
+
+/// Whether nothing but the answer is left of a request, and the connection goes on after it.
+fn is_plain(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.body().is_end_stream()
+        && !request.headers().contains_key(header::CONNECTION)
+}
+
+/// Only the connection's own task comes here.
+fn lock(kept: &Mutex<Option<Answer>>) -> MutexGuard<'_, Option<Answer>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! How slow a connection may be. One lazy timer for each connection looks at what it did last; requests only leave a note.
 
 use crate::clock::Clock;
+use bytes::BytesMut;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ const BODY_MS: u64 = 30_000;
 /// Between two requests.
 const IDLE_MS: u64 = 60_000;
 /// Without any progress in sending an answer.
-const STALL_MS: u64 = 30_000;
+pub(crate) const STALL_MS: u64 = 30_000;
 /// How often to look at a connection that has no deadline: it may get one meanwhile.
 const LOOK_MS: u64 = 60_000;
 
@@ -83,6 +84,11 @@ impl Pace {
         Some(Duration::from_millis(left.min(HEAD_MS)))
     }
 
+    /// Whether something could not be sent yet.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed) != 0
+    }
+
     fn enter(&self, phase: u8) {
         self.phase.store(phase, Ordering::Relaxed);
         self.since.store(self.clock.now(), Ordering::Relaxed);
@@ -109,6 +115,8 @@ impl Pace {
 pub(crate) struct Paced {
     pub(crate) socket: TcpStream,
     pub(crate) pace: Arc<Pace>,
+    /// What was read already, to be read again.
+    pub(crate) ahead: BytesMut,
 }
 
 impl AsyncRead for Paced {
@@ -117,6 +125,12 @@ impl AsyncRead for Paced {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = buffer.remaining().min(self.ahead.len());
+            buffer.put_slice(&self.ahead.split_to(count));
+            self.pace.received();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {

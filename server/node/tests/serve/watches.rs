@@ -135,3 +135,48 @@ fn a_stream_that_nobody_reads_is_ended() {
     }
     assert!(last > 0);
 }
+
+#[test]
+fn requests_may_be_sent_ahead_around_a_watch() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.send(
+        b"PUT /v2/keys/a?value=1 HTTP/1.1\r\nHost: t\r\n\r\nGET /v2/keys/w?wait=true HTTP/1.1\r\nHost: t\r\n\r\n\
+          GET /v2/keys/a HTTP/1.1\r\nHost: t\r\n\r\nGET /v2/ke",
+    );
+    assert_eq!(client.answer(false).status, 201);
+    assert_eq!(client.head().status, 200);
+    client.send(b"ys/none HTTP/1.1\r\nHost: t\r\n\r\n");
+    server.ask("PUT", "/v2/keys/w", "value=1");
+    assert_eq!(client.event().unwrap()["node"]["key"], "/w");
+    assert!(client.event().is_none());
+    assert_eq!(client.answer(false).json()["node"]["value"], "1");
+    assert_eq!(client.answer(false).status, 404);
+}
+
+#[test]
+fn watches_work_for_old_clients_and_with_bodies() {
+    let server = Server::start();
+    for request in [
+        "GET /v2/keys/w?wait=true HTTP/1.0\r\n\r\n",
+        "GET /v2/keys/w?wait=true HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+        "GET /v2/keys/w?wait=true HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc",
+    ] {
+        let mut client = server.client();
+        client.send(request.as_bytes());
+        let head = client.head();
+        assert_eq!(head.status, 200, "{request}");
+        server.ask("PUT", "/v2/keys/w", "value=1");
+        if head.header("Transfer-Encoding").is_some() {
+            assert_eq!(client.event().unwrap()["node"]["key"], "/w", "{request}");
+            assert!(client.event().is_none());
+        } else {
+            let mut rest = String::new();
+            std::io::Read::read_to_string(&mut client.reader, &mut rest).unwrap();
+            assert!(
+                rest.starts_with("{\"action\":\"set\"") && rest.ends_with("}\n"),
+                "{rest}"
+            );
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Answers that stay open, sent without hyper: an idle watch then costs no buffers, of which hyper keeps some 16 KiB for each
+//! connection. Only plain requests come here (HTTP/1.1, no body, to be kept alive); hyper sends the rest as well.
+
+use crate::clock::wall_ms;
+use crate::http::Answer;
+use crate::http::body::Body;
+use crate::http::keys_render::moment;
+use crate::http::listener::Phase;
+use crate::http::pace::{Paced, STALL_MS};
+use http::{HeaderMap, HeaderName};
+use http_body::Body as _;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+
+/// Bytes of later requests that are taken while an answer is open. A client that sends more is not read from until the
+/// answer ends, and its leaving goes unnoticed until something is sent to it.
+const MAX_AHEAD_BYTES: usize = 8 << 10;
+
+const DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
+/// Sends an answer to its end. An error means that the connection is of no use any more.
+pub(crate) async fn send(
+    io: &mut Paced,
+    answer: Answer,
+    phase: &mut watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let (parts, mut body) = answer.into_parts();
+    let mut out = head(&parts.headers);
+    let mut open = true;
+    loop {
+        if !out.is_empty() {
+            write(io, &out).await?;
+        }
+        if !open {
+            return Ok(());
+        }
+        out = Vec::new();
+        tokio::select! {
+            biased;
+            line = next(&mut body) => {
+                if let Some(line) = line? {
+                    chunk(&mut out, &line);
+                }
+                open = !body.is_end_stream();
+                if !open {
+                    out.extend_from_slice(b"0\r\n\r\n");
+                }
+            }
+            left = left(io) => return Err(left),
+            // The answer itself ends in order when the node does.
+            _ = phase.wait_for(|phase| *phase == Phase::Cut) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+async fn next(body: &mut Body) -> io::Result<Option<bytes::Bytes>> {
+    let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+    let frame = frame.transpose().map_err(io::Error::other)?;
+    Ok(frame.and_then(|frame| frame.into_data().ok()))
+}
+
+/// Resolves when the client has left. What it sends meanwhile is kept for later.
+async fn left(io: &mut Paced) -> io::Error {
+    loop {
+        if io.ahead.len() >= MAX_AHEAD_BYTES {
+            std::future::pending::<()>().await;
+        }
+        if let Err(error) = io.socket.readable().await {
+            return error;
+        }
+        let mut bytes = [0; 512];
+        match io.socket.try_read(&mut bytes) {
+            Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(count) => io.ahead.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn write(io: &mut Paced, bytes: &[u8]) -> io::Result<()> {
+    tokio::time::timeout(Duration::from_millis(STALL_MS), io.socket.write_all(bytes))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+fn chunk(out: &mut Vec<u8>, data: &[u8]) {
+    out.reserve(data.len() + 32);
+    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn head(headers: &HeaderMap) -> Vec<u8> {
+    let mut out = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in headers {
+        title_case(&mut out, name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let date = moment(wall_ms()).format(DATE).unwrap_or_default();
+    out.extend_from_slice(format!("Date: {date}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
+    out
+}
+
+/// Some old clients compare the names of headers as text.
+fn title_case(out: &mut Vec<u8>, name: &HeaderName) {
+    let mut first = true;
+    for letter in name.as_str().bytes() {
+        out.push(if first {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        });
+        first = letter == b'-';
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{chunk, head};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn heads_and_chunks_are_http() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-etcd-index"), HeaderValue::from(7));
+        let head = String::from_utf8(head(&headers)).unwrap();
+        let lines: Vec<&str> = head.split("\r\n").collect();
+        let [first, index, date, "Transfer-Encoding: chunked", "", ""] = lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((first, index), ("HTTP/1.1 200 OK", "X-Etcd-Index: 7"));
+        assert!(
+            date.starts_with("Date: ") && date.ends_with(" GMT") && date.len() == 35,
+            "{date}"
+        );
+        let mut out = Vec::new();
+        chunk(&mut out, &[b'x'; 26]);
+        assert_eq!(out, [b"1a\r\n", &[b'x'; 26][..], b"\r\n"].concat());
+    }
+}
