@@ -167,12 +167,17 @@ mod tests {
 
     #[test]
     fn the_failing_step_is_named() {
-        let write = |path: &str| HostStep::WriteFile {
-            path: path.into(),
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &Path| HostStep::WriteFile {
+            path: path.to_owned(),
             mode: 0o600,
             content: String::new(),
         };
-        let (place, error) = carry_out(&[write("/dev/null"), write("/nowhere/file")], "none").unwrap_err();
+        let steps = [
+            write(&folder.path().join("file")),
+            write(Path::new("/nowhere/file")),
+        ];
+        let (place, error) = carry_out(&steps, "none").unwrap_err();
         assert_eq!((place, error.to_string().as_str()), (1, "writing /nowhere/file"));
     }
 }
