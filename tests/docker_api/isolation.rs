@@ -100,8 +100,8 @@ fn the_file_systems_are_as_they_should_be() {
     assert_eq!(
         devices,
         [
-            "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
-            "stdout", "tty", "urandom", "zero"
+            "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
+            "tty", "urandom", "zero"
         ]
     );
     let denied = sh(

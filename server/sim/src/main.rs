@@ -1,5 +1,6 @@
 //! Plays seeds and tells of the first broken invariant: `sim --seed S [--members N] [--trace]`, `sim --seeds A..B`.
 
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 use berth_sim::{Options, run};

@@ -107,14 +107,14 @@ fn namespaces_are_its_own(world: &World) {
 fn files_of_the_kernel_are_covered(world: &World) {
     let script = "cat /proc/timer_list /proc/keys; ls /sys/firmware /proc/scsi; echo 1 > /proc/sys/net/ipv4/ip_forward; \
         echo x > /sys/x; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; cat /dev/zero | echo zero; \
-        cat /proc/mounts | grep -c overlay; ls /work; pwd; ls /dev";
+        cat /proc/mounts | grep -c overlay; ls /home; pwd; ls /dev";
     let (_, log) = world.run("covered", &["sh", "-c", script]);
     assert!(log.contains("Read-only file system"), "{log}");
     let plain: Vec<_> = log
         .lines()
         .filter(|line| {
             !line.starts_with("sh:") && !line.starts_with("ls:") && !line.starts_with('/')
-                || *line == "/work/here"
+                || *line == "/home/here"
         })
         .collect();
     assert_eq!(
@@ -124,7 +124,7 @@ fn files_of_the_kernel_are_covered(world: &World) {
             "zero",
             "1",
             "here",
-            "/work/here",
+            "/home/here",
             "fd",
             "mqueue",
             "null",

@@ -326,7 +326,7 @@ impl World {
             StageStep::OomScoreAdj { value: 7 },
             StageStep::Umask { mode: 0o22 },
             StageStep::WorkingDirectory {
-                path: "/work/here".into(),
+                path: "/home/here".into(),
             },
             StageStep::OwnStreams { uid: 1000 },
             StageStep::DropBounding { keep: CAPABILITIES },
