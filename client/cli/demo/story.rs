@@ -230,7 +230,7 @@ async fn gone(world: &World, store: &EtcdClient, limit: Duration) -> anyhow::Res
         match found {
             Err(error) if error.store_code() == Some(100) => {
                 show::command(&["curl", "-s", &format!("{}/v2/keys{KEY}", world.store_url())])?;
-                show::answer(&error.to_string())?;
+                show::answer(&raw_answer(&world.store_url(), &format!("/v2/keys{KEY}")).await?)?;
                 show::right(&format!(
                     "the key was gone after {:.1} s",
                     begun.elapsed().as_secs_f64()
@@ -248,6 +248,15 @@ async fn gone(world: &World, store: &EtcdClient, limit: Duration) -> anyhow::Res
             Ok(_) => sleep(LOOK).await,
         }
     }
+}
+
+/// What curl prints, also when the status is an error's.
+async fn raw_answer(server: &str, target: &str) -> anyhow::Result<String> {
+    let transport = Transport::new(Endpoint::parse(server, None)?);
+    let answer = transport
+        .send(Call::new(Method::GET, target).within(ANSWER_LIMIT))
+        .await?;
+    Ok(answer.text())
 }
 
 /// Asks the container itself.

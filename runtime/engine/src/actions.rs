@@ -79,7 +79,7 @@ impl Actions {
         if config.hostname.is_empty() {
             config.hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
         }
-        let host_config = merge::host_config(request, facts.cgroup.is_v2());
+        let host_config = merge::host_config(request);
         Ok(Resolved {
             spec,
             config,

@@ -73,7 +73,7 @@ fn take_if_empty(own: &mut String, image: &str) {
 }
 
 /// The host's part of the request with the defaults that are in force.
-pub(crate) fn host_config(request: &CreateRequest, private_cgroup: bool) -> HostConfig {
+pub(crate) fn host_config(request: &CreateRequest) -> HostConfig {
     let mut host = request.host_config.clone();
     let fill = |text: &mut String, value: &str| {
         if text.is_empty() {
@@ -85,10 +85,7 @@ pub(crate) fn host_config(request: &CreateRequest, private_cgroup: bool) -> Host
     fill(&mut host.restart_policy.name, "no");
     fill(&mut host.ipc_mode, "private");
     fill(&mut host.runtime, "berth");
-    fill(
-        &mut host.cgroupns_mode,
-        if private_cgroup { "private" } else { "host" },
-    );
+    fill(&mut host.cgroupns_mode, "private");
     if host.shm_size == 0 {
         host.shm_size = SHM_SIZE;
     }
@@ -161,14 +158,14 @@ mod tests {
     fn defaults_of_the_host() {
         let request =
             serde_json::from_str(r#"{"HostConfig":{"Memory":10,"MemorySwappiness":-1,"PidsLimit":0}}"#);
-        let host = host_config(&request.expect("a request"), false);
+        let host = host_config(&request.expect("a request"));
         assert_eq!(
             (host.memory_swap, host.memory_swappiness, host.pids_limit),
             (20, None, None)
         );
         assert_eq!(
             (host.cgroupns_mode.as_str(), host.network_mode.as_str()),
-            ("host", "default")
+            ("private", "default")
         );
     }
 }
