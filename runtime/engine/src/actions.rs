@@ -25,8 +25,9 @@ use crate::merge;
 /// The name servers that containers inherit.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Digits of the id in the name of the host's end of a network pair: names have 15 characters at most.
-const INTERFACE_DIGITS: usize = 11;
+/// Digits of the id in the name of the host's end of a network pair: names have 15 characters at most, and the address
+/// takes four.
+const INTERFACE_DIGITS: usize = 7;
 
 const SIGKILL: i32 = 9;
 
@@ -199,7 +200,7 @@ impl Actions {
             gateway: address.gateway,
             mac: mac_of(address.address),
             bridge: self.shared.bridge.clone(),
-            host_interface: format!("veth{}", &id[..INTERFACE_DIGITS]),
+            host_interface: interface_of(id, address.address),
         }
     }
 
@@ -226,22 +227,50 @@ impl Actions {
         });
     }
 
-    /// Undoes what the host holds of an ended run; `Cleaned` comes back.
+    /// Undoes what the host holds of an ended run: `Cleaned` comes back. Its network takes a little longer, and nobody
+    /// has to wait for that: `Disconnected` comes when its address may be given away.
     pub(crate) fn clean(&self, container: &Arc<Container>) {
         let container = Arc::clone(container);
         self.spawn(move |actions| {
-            actions.clean_blocking(&container);
+            actions.undo(&container, Launcher::release);
+            let endpoint = container
+                .run
+                .place
+                .as_ref()
+                .and_then(|place| place.endpoint.as_ref());
+            if let Some(address) = endpoint.map(|endpoint| endpoint.address) {
+                actions.disconnect(&container, address);
+            }
             Input::Cleaned {
                 id: container.id.clone(),
             }
         });
     }
 
+    fn disconnect(&self, container: &Arc<Container>, address: Ipv4Addr) {
+        let container = Arc::clone(container);
+        self.spawn(move |actions| {
+            let disconnected = container
+                .run
+                .plan
+                .as_ref()
+                .map(|plan| actions.shared.launcher.disconnect(plan));
+            if let Some(Err(error)) = disconnected {
+                tracing::error!(container = container.id, %error, "the host still holds the network of an ended container");
+            }
+            Input::Disconnected { address }
+        });
+    }
+
     /// Also called for containers whose end nobody saw.
     pub(crate) fn clean_blocking(&self, container: &Container) {
+        self.undo(container, Launcher::cleanup);
+    }
+
+    fn undo(&self, container: &Container, undo: fn(&Launcher, &Plan) -> Result<(), ExecError>) {
         let id = &container.id;
         if let Some(plan) = &container.run.plan
-            && let Err(error) = self.shared.launcher.cleanup(plan)
+            && let Err(error) = undo(&self.shared.launcher, plan)
         {
             tracing::error!(container = id, %error, "the host still holds parts of an ended container");
         }
@@ -397,6 +426,12 @@ pub(crate) fn ended(exit: &Exit) -> Ended {
 pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x42, a, b, c, d]
+}
+
+/// The host's end of a network pair. Another run has another name: the pair of the last one may still be going away.
+fn interface_of(id: &str, address: Ipv4Addr) -> String {
+    let [.., c, d] = address.octets();
+    format!("veth{}{c:02x}{d:02x}", &id[..INTERFACE_DIGITS])
 }
 
 /// Gives a host port to every published port that has none. The port is free now; the launch reserves it and fails

@@ -110,6 +110,7 @@ impl EventLoop {
                 result: Err(failure),
             } => self.launch_failed(&id, &failure),
             Input::Cleaned { id } => self.cleaned(&id),
+            Input::Disconnected { address } => self.pool.release(address),
             Input::Erased { id, done } => self.erased(&id, done),
             Input::GraceOver { id, number } => self.step(&id, lifecycle::Input::GraceOver(number)),
             Input::Halt => {}
@@ -475,8 +476,11 @@ impl EventLoop {
         };
         let container = Arc::clone(&entry.container);
         self.tell_network(&container, "disconnect");
-        self.release_place(id);
-        let saved = self.update(id, |container| container.run.plan = None);
+        // The address is given away when its network is gone.
+        let saved = self.update(id, |container| {
+            container.run.place = None;
+            container.run.plan = None;
+        });
         self.log_unsaved(id, saved);
         self.step(id, lifecycle::Input::Cleaned);
     }

@@ -1,5 +1,6 @@
 //! The way to the event loop: commands with a place for the answer, and a handle that everybody may clone.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use berth_plan::{Facts, Plan};
@@ -107,6 +108,8 @@ pub(crate) enum Input {
     },
     /// What the host held of an ended run is gone.
     Cleaned { id: String },
+    /// The network of an ended run is gone.
+    Disconnected { address: Ipv4Addr },
     /// The files of a container are gone, or not.
     Erased { id: String, done: bool },
     /// A grace time is over.

@@ -23,7 +23,7 @@ use crate::netlink::{self, BridgeConfig};
 use crate::nft;
 use crate::ports::Reservation;
 use crate::protocol::{Answer, Ask, Ended, Failure, Known, MAX_ID};
-use crate::rollback::undo;
+use crate::rollback::{disconnect_all, release, undo};
 use crate::root::Root;
 use connection::Connection;
 use keeper_process::KeeperProcess;
@@ -298,6 +298,24 @@ impl Launcher {
     pub fn cleanup(&self, plan: &Plan) -> Result<(), ExecError> {
         drop(lock(&self.ports).remove(&plan.id));
         undo(&plan.host, &self.config.table)
+    }
+
+    /// The quick part of [`Launcher::cleanup`]: everything but the network, which the kernel takes away a little after
+    /// the last process. [`Launcher::disconnect`] has to follow.
+    ///
+    /// # Errors
+    /// The first part that could not be undone; the others have been.
+    pub fn release(&self, plan: &Plan) -> Result<(), ExecError> {
+        drop(lock(&self.ports).remove(&plan.id));
+        release(&plan.host, &self.config.table)
+    }
+
+    /// Waits until the network of an ended container is gone: its address may be given away then.
+    ///
+    /// # Errors
+    /// When the kernel refuses to take it away.
+    pub fn disconnect(&self, plan: &Plan) -> Result<(), ExecError> {
+        disconnect_all(&plan.host)
     }
 
     /// Takes the ports of a running container again after a restart of the daemon.

@@ -21,14 +21,28 @@ const NETWORK_PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// The first failure; what comes after it has been tried too.
 pub(crate) fn undo(steps: &[HostStep], table: &str) -> Result<(), ExecError> {
+    let released = release(steps, table);
+    released.and(disconnect_all(steps))
+}
+
+/// The quick part of [`undo`]: ports and cgroups, with whatever still runs in them.
+///
+/// # Errors
+/// The first failure; what comes after it has been tried too.
+pub(crate) fn release(steps: &[HostStep], table: &str) -> Result<(), ExecError> {
     let ports: Vec<_> = steps.iter().filter_map(host::published).collect();
     let unpublished = nft::unpublish(table, &ports).map_err(ExecError::from);
     let cgroups: Vec<&Path> = steps.iter().rev().filter_map(own_cgroup).collect();
-    let emptied = host::empty(&cgroups);
-    // Its namespace has ended with its processes.
+    unpublished.and(host::empty(&cgroups))
+}
+
+/// The slow part of [`undo`]: waits until the kernel has taken the network away. Its namespace ends with its processes.
+///
+/// # Errors
+/// The first failure; what comes after it has been tried too.
+pub(crate) fn disconnect_all(steps: &[HostStep]) -> Result<(), ExecError> {
     let disconnected = steps.iter().rev().filter_map(endpoint).map(disconnect);
-    let disconnected = disconnected.fold(Ok(()), Result::and);
-    unpublished.and(emptied).and(disconnected)
+    disconnected.fold(Ok(()), Result::and)
 }
 
 fn own_cgroup(step: &HostStep) -> Option<&Path> {
