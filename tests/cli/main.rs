@@ -4,6 +4,7 @@
 
 mod containers;
 mod demo;
+mod dev;
 mod etcdctl;
 mod keys;
 

@@ -181,7 +181,9 @@ fn prepare(
 ) -> Result<Prepared, EngineError> {
     make_directory(&config.data_dir, 0o710)?;
     let lock = take_lock(&config.data_dir)?;
-    make_directory(&config.run_dir, 0o700)?;
+    // The socket may be in there too, and its group has to reach it; what the keeper has is for root alone.
+    make_directory(&config.run_dir, 0o755)?;
+    make_directory(&keeper_dir(config), 0o700)?;
     let containers_dir = config.data_dir.join("containers");
     make_directory(&containers_dir, 0o710)?;
     let facts = Arc::new(berth_exec::facts().map_err(EngineError::Host)?);
@@ -235,13 +237,17 @@ fn prepare(
     })
 }
 
+fn keeper_dir(config: &EngineConfig) -> PathBuf {
+    config.run_dir.join("keeper")
+}
+
 fn open_launcher(
     config: &EngineConfig,
     subnet: Subnet,
     inputs: mpsc::WeakSender<Input>,
 ) -> Result<(Launcher, Vec<Adopted>), EngineError> {
     let host = HostConfig {
-        run_dir: config.run_dir.clone(),
+        run_dir: keeper_dir(config),
         executable: config.executable.clone(),
         bridge: BridgeConfig {
             name: config.bridge.clone(),
