@@ -8,6 +8,8 @@ use std::path::Path;
 pub(crate) enum Applet {
     /// `berth`, and every name that is none of the others.
     Berth,
+    /// etcd's command line of a server.
+    Etcd,
     /// etcdctl's command line of the v2 API.
     Etcdctl,
 }
@@ -16,6 +18,7 @@ pub(crate) enum Applet {
 pub(crate) fn applet(argv0: Option<&OsStr>) -> Applet {
     let name = argv0.and_then(|argv0| Path::new(argv0).file_name()?.to_str());
     match name {
+        Some("etcd") => Applet::Etcd,
         Some("etcdctl") => Applet::Etcdctl,
         _ => Applet::Berth,
     }
@@ -32,6 +35,8 @@ mod tests {
             ("/usr/bin/etcdctl", Applet::Etcdctl),
             ("etcdctl", Applet::Etcdctl),
             ("etcdctl2", Applet::Berth),
+            ("./etcd", Applet::Etcd),
+            ("etcd.sh", Applet::Berth),
             ("", Applet::Berth),
         ] {
             assert_eq!(applet(Some(OsStr::new(argv0))), wanted, "{argv0}");

@@ -1,6 +1,7 @@
 //! The words of the command line: every command, every flag, every help text.
 
 mod containers;
+pub(crate) mod etcd;
 mod keys;
 mod servers;
 

@@ -2,13 +2,15 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use berth_engine::EngineConfig;
-use berth_node::NodeConfig;
+use berth_node::{InitialCluster, NodeConfig};
 
 use crate::args::{EngineFlags, StoreFlags};
 use crate::system::VERSION;
+use crate::{etcd, log};
 
 /// The settings of a store.
 pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeConfig> {
@@ -23,18 +25,55 @@ pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeCo
         "" => None,
         text => addresses("--listen-peer", text)?.first().copied(),
     };
+    etcd::check_times(flags.heartbeat_interval, flags.election_timeout).map_err(anyhow::Error::msg)?;
+    let initial_cluster = match &flags.initial_cluster {
+        Some(text) if !text.trim().is_empty() => Some(InitialCluster {
+            members: InitialCluster::parse(text)?,
+            token: flags.initial_cluster_token.clone(),
+            existing: flags.initial_cluster_state == "existing",
+        }),
+        Some(_) | None => None,
+    };
+    let cors = cors(&flags.cors);
+    check_cors("--cors", &cors)?;
     Ok(NodeConfig {
         name: flags.name.clone(),
         data_dir: data_dir.to_owned(),
         client_listen,
         peer_listen,
         advertise_client_urls: flags.advertise_client_urls.clone(),
+        advertise_peer_urls: flags.initial_advertise_peer_urls.clone(),
+        initial_cluster,
         snapshot_count: flags.snapshot_count,
+        heartbeat: Duration::from_millis(flags.heartbeat_interval),
+        election_timeout: Duration::from_millis(flags.election_timeout),
+        cors,
+        set_log_level: Some(log::control()),
     })
 }
 
+/// Origins separated by commas.
+pub(crate) fn cors(text: &str) -> Vec<String> {
+    let origins = text.split(',').map(str::trim);
+    origins
+        .filter(|origin| !origin.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Refuses what no browser names as an origin: it would never match.
+pub(crate) fn check_cors(flag: &str, origins: &[String]) -> anyhow::Result<()> {
+    for origin in origins.iter().filter(|origin| *origin != "*") {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        if !host.is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii()) {
+            bail!("{flag} {origin:?}: it must be SCHEME://HOST[:PORT], or * for all");
+        }
+    }
+    Ok(())
+}
+
 /// The addresses of `HOST:PORT`; a URL is taken as well, as etcd's flags have them.
-fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+pub(crate) fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     let text = text.trim();
     let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let found: Vec<SocketAddr> = plain

@@ -8,6 +8,7 @@ mod config;
 mod containers;
 mod demo;
 mod elect;
+mod etcd;
 mod etcdctl;
 mod exit;
 mod hello;
@@ -15,6 +16,7 @@ mod images;
 mod kv;
 mod lock;
 mod log;
+mod notify;
 mod output;
 mod run_request;
 mod serve;
@@ -49,6 +51,7 @@ fn main() {
     }
     let words: Vec<OsString> = std::env::args_os().collect();
     match applet(words.first().map(OsString::as_os_str)) {
+        Applet::Etcd => exit(i32::from(etcd::run(&words))),
         Applet::Etcdctl => exit(i32::from(etcdctl::run(&words))),
         Applet::Berth => {}
     }
@@ -107,12 +110,24 @@ fn wrong_words(words: &[OsString]) -> u8 {
     }
 }
 
+/// Threads for the connections of a store of its own: half of the processors, so that the store's own thread, the disk and
+/// the kernel's side of the network have the rest.
+fn store_workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors / 2).max(1)
+}
+
 fn carry_out(cli: Cli) -> Outcome {
     let serves = matches!(
         &cli.command,
         Command::Dev(_) | Command::Store(_) | Command::Engine(_)
     );
-    let runtime = if serves {
+    let runtime = if matches!(&cli.command, Command::Store(_)) {
+        Builder::new_multi_thread()
+            .worker_threads(store_workers())
+            .enable_all()
+            .build()
+    } else if serves {
         Builder::new_multi_thread().enable_all().build()
     } else {
         Builder::new_current_thread().enable_all().build()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use berth_engine::{Engine, ShutdownMode};
-use berth_node::Node;
+use berth_node::{Node, NodeConfig};
 use berth_sdk::EtcdClient;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
@@ -15,7 +15,7 @@ use crate::announce::{Announcer, Book};
 use crate::args::{DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
 use crate::exit::INTERRUPTED;
 use crate::terminal::EndWish;
-use crate::{config, log};
+use crate::{config, log, notify};
 
 /// The list of registered keys, in the engine's data directory.
 const BOOK: &str = "registered.json";
@@ -48,6 +48,7 @@ pub(crate) async fn dev(args: DevArgs) -> anyhow::Result<()> {
 pub(crate) async fn store(args: StoreArgs) -> anyhow::Result<()> {
     let mut ending = begin(args.until_stdin_ends)?;
     let node = start_store(&mut ending, &args.store, &args.data_dir).await?;
+    notify::ready();
     ending.wished().await;
     ending.during(node.shutdown()).await;
     Ok(())
@@ -69,11 +70,19 @@ pub(crate) async fn engine(args: EngineArgs) -> anyhow::Result<()> {
 
 fn begin(until_stdin_ends: bool) -> anyhow::Result<Ending> {
     log::to_stderr();
-    raise_file_limit();
-    Ok(Ending {
-        wish: EndWish::new()?,
-        stdin: until_stdin_ends.then(|| tokio::spawn(stdin_end())),
-        wished: false,
+    Ending::new(until_stdin_ends)
+}
+
+/// Runs a member of a store, to its end. The log is there already.
+pub(crate) fn member(config: NodeConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut ending = Ending::new(false)?;
+        let node = start_node(&mut ending, config).await?;
+        notify::ready();
+        ending.wished().await;
+        ending.during(node.shutdown()).await;
+        Ok(())
     })
 }
 
@@ -99,7 +108,11 @@ fn need_root() -> anyhow::Result<()> {
 }
 
 async fn start_store(ending: &mut Ending, flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<Node> {
-    let config = config::node(flags, data_dir)?;
+    start_node(ending, config::node(flags, data_dir)?).await
+}
+
+async fn start_node(ending: &mut Ending, config: NodeConfig) -> anyhow::Result<Node> {
+    let data_dir = config.data_dir.clone();
     let node = ending.during(Node::start(config)).await?;
     let addresses: Vec<String> = node.client_addrs().iter().map(ToString::to_string).collect();
     tracing::info!(client = %addresses.join(","), data = %data_dir.display(), "store ready");
@@ -164,6 +177,15 @@ struct Ending {
 }
 
 impl Ending {
+    fn new(until_stdin_ends: bool) -> anyhow::Result<Self> {
+        raise_file_limit();
+        Ok(Self {
+            wish: EndWish::new()?,
+            stdin: until_stdin_ends.then(|| tokio::spawn(stdin_end())),
+            wished: false,
+        })
+    }
+
     /// Carries on with `work` to its end. A first wish is kept for later, a second one ends the process at once.
     async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);

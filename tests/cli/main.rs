@@ -5,6 +5,7 @@
 mod containers;
 mod demo;
 mod dev;
+mod etcd_name;
 mod etcdctl;
 mod keys;
 

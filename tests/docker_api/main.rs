@@ -1,9 +1,11 @@
 //! The Engine API driven by the stock docker clients: every case runs once for each client version on this machine.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod exec;
 mod faults;
 mod isolation;
 mod registration;
+mod restart;
 mod transcript;
 
 use berth_harness::{Berth, DockerCli, Engine, Scratch, busybox_rootfs, clients, need_root};

@@ -3,9 +3,14 @@
 
 mod cases;
 mod curl;
+mod differential;
+mod future;
+mod stats;
 mod ttl;
 mod watch;
+mod wire;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use berth_harness::{Berth, Etcd, Response, Scratch, Store, request};
@@ -41,6 +46,13 @@ impl Member {
         }
     }
 
+    fn name(&self) -> &'static str {
+        match &self.program {
+            Program::Berth(_) => "berth",
+            Program::Etcd(_) => "etcd",
+        }
+    }
+
     fn address(&self) -> SocketAddr {
         match &self.program {
             Program::Berth(store) => store.address(),
@@ -60,10 +72,26 @@ impl Member {
     }
 }
 
+/// Tells a count. Not through the macros, whose output the test runner keeps to itself.
+fn tell(text: &str) {
+    let mut out = std::io::stderr();
+    writeln!(out, "etcd_api: {text}").unwrap();
+}
+
+/// Whether only the reference is to be tested.
+fn reference_alone() -> bool {
+    std::env::var_os("REFERENCE").is_some()
+}
+
 /// Runs a test on the reference and on Berth; with `REFERENCE` set, on the reference alone.
 fn on_both(test: impl Fn(&Member)) {
     test(&Member::etcd());
-    if std::env::var_os("REFERENCE").is_none() {
+    on_berth(test);
+}
+
+/// Runs a test of what only Berth does.
+fn on_berth(test: impl Fn(&Member)) {
+    if !reference_alone() {
         test(&Member::berth());
     }
 }

@@ -7,6 +7,7 @@
     clippy::disallowed_methods,
     reason = "a test reads its inputs and its settings, also in a crate that may not"
 )]
+#![allow(clippy::print_stderr, reason = "what a target panics on is told to people")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 use std::path::Path;
@@ -104,7 +105,12 @@ pub(crate) struct Mutator<'a> {
 
 impl<'a> Mutator<'a> {
     /// Over the kept inputs of a target and more seeds; `words` are what its inputs are made of.
-    pub(crate) fn new(target: &str, more: Vec<Vec<u8>>, words: &'a [&'a [u8]], longest: usize) -> Mutator<'a> {
+    pub(crate) fn new(
+        target: &str,
+        more: Vec<Vec<u8>>,
+        words: &'a [&'a [u8]],
+        longest: usize,
+    ) -> Mutator<'a> {
         let mut seeds: Vec<Vec<u8>> = corpus(target).into_iter().map(|(_, bytes)| bytes).collect();
         seeds.extend(more);
         Mutator {

@@ -38,6 +38,44 @@ pub(crate) struct StoreFlags {
         help_heading = "Store"
     )]
     pub(crate) advertise_client_urls: Vec<String>,
+    /// URLs that the other members are told to use; the one of --listen-peer unless given
+    #[arg(
+        long,
+        env = "BERTH_INITIAL_ADVERTISE_PEER_URLS",
+        value_name = "URL[,..]",
+        value_delimiter = ',',
+        help_heading = "Store"
+    )]
+    pub(crate) initial_advertise_peer_urls: Vec<String>,
+    /// All members that form the cluster, this one too; without it the member is alone
+    ///
+    /// It counts at the first start only: a data directory that holds a member goes on as that one.
+    #[arg(
+        long,
+        env = "BERTH_INITIAL_CLUSTER",
+        value_name = "NAME=URL[,..]",
+        help_heading = "Store"
+    )]
+    pub(crate) initial_cluster: Option<String>,
+    /// new: the members named form a cluster now. existing: the cluster is there
+    #[arg(
+        long,
+        env = "BERTH_INITIAL_CLUSTER_STATE",
+        value_name = "STATE",
+        default_value = "new",
+        value_parser = ["new", "existing"],
+        help_heading = "Store"
+    )]
+    pub(crate) initial_cluster_state: String,
+    /// Tells clusters apart that are formed at the same URLs; the same for all members
+    #[arg(
+        long,
+        env = "BERTH_INITIAL_CLUSTER_TOKEN",
+        value_name = "TOKEN",
+        default_value = "berth-cluster",
+        help_heading = "Store"
+    )]
+    pub(crate) initial_cluster_token: String,
     /// Entries of the log between two snapshots
     #[arg(
         long,
@@ -48,6 +86,33 @@ pub(crate) struct StoreFlags {
         help_heading = "Store"
     )]
     pub(crate) snapshot_count: u64,
+    /// Milliseconds between two heartbeats of a leader
+    #[arg(
+        long,
+        env = "BERTH_HEARTBEAT_INTERVAL",
+        value_name = "MS",
+        default_value_t = 100,
+        help_heading = "Store"
+    )]
+    pub(crate) heartbeat_interval: u64,
+    /// Milliseconds without a heartbeat after which another leader is looked for: at least 5 heartbeats
+    #[arg(
+        long,
+        env = "BERTH_ELECTION_TIMEOUT",
+        value_name = "MS",
+        default_value_t = 1_000,
+        help_heading = "Store"
+    )]
+    pub(crate) election_timeout: u64,
+    /// Origins whose web pages may read answers, separated by commas; * for all
+    #[arg(
+        long,
+        env = "BERTH_CORS",
+        value_name = "ORIGIN[,..]",
+        default_value = "",
+        help_heading = "Store"
+    )]
+    pub(crate) cors: String,
 }
 
 /// Flags of an engine.

@@ -23,6 +23,7 @@ macro_rules! document {
 }
 
 mod container;
+mod exec;
 mod frames;
 mod host;
 mod image;
@@ -34,6 +35,7 @@ pub use container::{
     GraphDriver, HealthConfig, HealthState, HostNetworkMode, MountPoint, PortSummary,
     PruneContainersResponse, SummaryNetworkSettings, WaitError, WaitResponse,
 };
+pub use exec::{ExecConfig, ExecInspect, ExecProcess, ExecStart};
 pub use frames::{Frame, FrameDecoder, FrameError, MAX_FRAME_PAYLOAD, Stream, encode_frame, frame_header};
 pub use host::{
     BindOptions, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, PortBinding, PortMap,

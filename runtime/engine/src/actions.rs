@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use berth_exec::{AccountFiles, Attach, ExecError, Exit, LaunchError, Launcher, Root};
 use berth_images::{Image, ImageError, ImageStore};
-use berth_plan::{Endpoint, Facts, Network, Placement, Plan, PlanError, PublishedPort, Spec};
+use berth_plan::{
+    Endpoint, ExecPlacement, ExecSpec, Facts, Network, Placement, Plan, PlanError, PublishedPort, Spec,
+};
 use berth_wire::docker::{ContainerConfig, CreateRequest, HostConfig, ImageConfig};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle as Runtime;
@@ -218,6 +220,15 @@ impl Actions {
         });
     }
 
+    /// Reports `RestartDue` after so many milliseconds.
+    pub(crate) fn arm_restart(&self, id: &str, number: u64, milliseconds: u64) {
+        let (inputs, id) = (self.shared.inputs.clone(), id.to_owned());
+        self.shared.runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            report(&inputs, Input::RestartDue { id, number }).await;
+        });
+    }
+
     /// Reports `GraceOver` after so many seconds.
     pub(crate) fn arm_grace(&self, id: &str, number: u64, seconds: u64) {
         let (inputs, id) = (self.shared.inputs.clone(), id.to_owned());
@@ -321,6 +332,65 @@ impl Actions {
         let stream = std::os::unix::net::UnixStream::from(fd);
         stream.set_nonblocking(true)?;
         Ok(UnixStream::from_std(stream)?)
+    }
+
+    /// Starts another process in a container. How it went is told to the event loop too.
+    pub(crate) async fn launch_exec(
+        &self,
+        container: &Arc<Container>,
+        spec: ExecSpec,
+    ) -> Result<(), Failure> {
+        let (actions, container) = (self.clone(), Arc::clone(container));
+        let id = spec.id.clone();
+        let launched = self
+            .blocking(move || actions.launch_exec_blocking(&container, &spec))
+            .await?;
+        let result = match &launched {
+            Ok(pid) => Ok(*pid),
+            Err(failure) => Err(exec_exit_code(failure.kind)),
+        };
+        report(&self.shared.inputs, Input::ExecLaunched { id, result }).await;
+        launched.map(drop).map_err(Failure::Launch)
+    }
+
+    fn launch_exec_blocking(&self, container: &Container, spec: &ExecSpec) -> Result<i64, LaunchFailure> {
+        let shared = &self.shared;
+        // If the number is somebody else's by now, the keeper does not know the container any more either.
+        let root = Root::of_process(u32::try_from(container.run.pid).unwrap_or_default());
+        let accounts = root.and_then(|root| root.account_files()).map_err(host_failure)?;
+        let placement = ExecPlacement {
+            passwd: accounts.passwd,
+            group: accounts.group,
+            cgroup_parent: shared.cgroup_parent.clone(),
+        };
+        let plan = berth_plan::plan_exec(&container.spec, &shared.facts, spec, &placement);
+        let plan = plan.map_err(plan_failure)?;
+        let started = shared.launcher.add(&plan).map_err(launch_failure)?;
+        Ok(i64::from(started.pid))
+    }
+
+    /// An exec that has begun cannot be launched.
+    pub(crate) async fn exec_failed(&self, id: &str) {
+        let result = Err(exec_exit_code(LaunchFailureKind::Host));
+        let id = id.to_owned();
+        report(&self.shared.inputs, Input::ExecLaunched { id, result }).await;
+    }
+
+    /// Has the keeper forget what has ended, or what nobody will ask for when it has.
+    pub(crate) fn forget(&self, id: &str) {
+        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
+        self.shared.runtime.spawn_blocking(move || {
+            if let Err(error) = shared.launcher.forget(&id) {
+                tracing::debug!(id, %error, "the keeper did not forget a process");
+            }
+        });
+    }
+
+    /// Sets the size of the terminal of a container or an exec.
+    pub(crate) async fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<(), Failure> {
+        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
+        let resized = self.blocking(move || shared.launcher.resize(&id, rows, columns));
+        Ok(resized.await??)
     }
 
     /// Takes the ports and network elements of a running container again.
@@ -509,6 +579,16 @@ fn launch_failure(error: LaunchError) -> LaunchFailure {
     LaunchFailure {
         message: chain(&error),
         kind,
+    }
+}
+
+/// What stands for an exec whose command did not start: Docker knows two kinds.
+fn exec_exit_code(kind: LaunchFailureKind) -> i64 {
+    match kind {
+        LaunchFailureKind::CommandNotFound => 127,
+        LaunchFailureKind::CommandNotExecutable | LaunchFailureKind::BadRequest | LaunchFailureKind::Host => {
+            126
+        }
     }
 }
 

@@ -40,6 +40,12 @@ pub(crate) struct Run {
     pub(crate) place: Option<Place>,
     /// What was done to the host for it, so that it can be undone.
     pub(crate) plan: Option<Plan>,
+    /// How often it has been started again by its policy.
+    #[serde(default)]
+    pub(crate) restart_count: u64,
+    /// Somebody has stopped it.
+    #[serde(default)]
+    pub(crate) held: bool,
 }
 
 /// The states that a client sees.
@@ -51,6 +57,8 @@ pub(crate) enum Status {
     Created,
     /// Runs.
     Running,
+    /// Ran, and waits for its next start.
+    Restarting,
     /// Ran.
     Exited,
     /// Is being removed.
@@ -60,11 +68,17 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// What clients call running: also while it waits for its next start.
+    pub(crate) fn counts_as_running(self) -> bool {
+        matches!(self, Self::Running | Self::Restarting)
+    }
+
     /// As documents spell it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing => "removing",
             Self::Dead => "dead",

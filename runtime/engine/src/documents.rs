@@ -41,7 +41,7 @@ pub(crate) fn inspect(container: &Container, paths: Paths) -> ContainerInspect {
         hosts_path: paths.hosts,
         log_path: paths.log,
         name: format!("/{}", container.name),
-        restart_count: 0,
+        restart_count: i64::try_from(container.run.restart_count).unwrap_or(i64::MAX),
         driver: DRIVER.to_owned(),
         platform: "linux".to_owned(),
         host_config: container.host_config.clone(),
@@ -100,7 +100,8 @@ fn state(container: &Container) -> ContainerState {
     let run = &container.run;
     ContainerState {
         status: run.status.as_str().to_owned(),
-        running: run.status == Status::Running,
+        running: run.status.counts_as_running(),
+        restarting: run.status == Status::Restarting,
         oom_killed: run.oom_killed,
         dead: run.status == Status::Dead,
         pid: run.pid,
@@ -119,6 +120,7 @@ pub(crate) fn status_text(container: &Container, now: i64) -> String {
     match run.status {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", ago(run.started_at)),
+        Status::Restarting => format!("Restarting ({}) {} ago", run.exit_code, ago(run.finished_at)),
         Status::Exited => format!("Exited ({}) {} ago", run.exit_code, ago(run.finished_at)),
         Status::Removing => "Removal In Progress".to_owned(),
         Status::Dead => "Dead".to_owned(),

@@ -19,6 +19,7 @@ use crate::config::{EngineConfig, Subnet};
 use crate::error::EngineError;
 use crate::event_loop::EventLoop;
 use crate::events::Events;
+use crate::execs::Execs;
 use crate::handle::{Change, Handle, Input, QUEUE};
 use crate::http::{Api, Identity, MAX_ATTACHED};
 use crate::records::Records;
@@ -60,6 +61,7 @@ struct Prepared {
     events: Arc<Events>,
     registrations: watch::Receiver<Arc<Vec<Registration>>>,
     doomed: Vec<String>,
+    due: Vec<String>,
     lock: File,
 }
 
@@ -105,6 +107,7 @@ impl Engine {
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(socket::serve(listener, api, stopped));
         tokio::spawn(remove_all(handle.clone(), prepared.doomed));
+        tokio::spawn(start_all(handle.clone(), prepared.due));
         Ok(Self {
             handle,
             actions: prepared.actions,
@@ -165,6 +168,14 @@ async fn stop_all(handle: &Handle, ids: &[String]) {
     futures_util::future::join_all(stops).await;
 }
 
+async fn start_all(handle: Handle, ids: Vec<String>) {
+    for id in ids {
+        if let Err(error) = handle.change(&id, Change::Start).await {
+            tracing::warn!(container = id, %error, "container was not started with the engine");
+        }
+    }
+}
+
 async fn remove_all(handle: Handle, ids: Vec<String>) {
     for id in ids {
         if let Err(error) = handle.change(&id, Change::Remove { force: true }).await {
@@ -210,12 +221,14 @@ fn prepare(
         containers,
         names,
         doomed,
+        due,
     } = recover(&records, adopted, &actions, &mut pool)?;
     let events = Arc::new(Events::new());
     let (registrations, published) = watch::channel(Arc::default());
     let event_loop = EventLoop {
         containers,
         names,
+        execs: Execs::default(),
         pool,
         subnet,
         records,
@@ -233,6 +246,7 @@ fn prepare(
         events,
         registrations: published,
         doomed,
+        due,
         lock,
     })
 }

@@ -150,6 +150,18 @@ pub(crate) enum Failure {
     StartWithBody,
     #[error("attach to stdin needs a connection upgrade")]
     NoUpgrade,
+    #[error("Container {id} is not running")]
+    ContainerNotRunning { id: String },
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
+    #[error("Error: Exec command {id} {state}", state = if *running { "is already running" } else { "has already run" })]
+    ExecBegun { id: String, running: bool },
+    #[error("Exec command {0} is not running")]
+    ExecNotRunning(String),
+    #[error("too many processes have been added to containers, the limit is {0}")]
+    TooManyExecs(usize),
+    #[error("Invalid detach keys ({0}) provided")]
+    BadDetachKeys(String),
     #[error("too many attached clients, the limit is {0}")]
     TooManyAttached(usize),
     #[error("{0}")]

@@ -1,5 +1,7 @@
 //! The one owner of all containers: takes inputs one at a time, writes records, starts actions.
 
+mod exec;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,11 +15,13 @@ use crate::config::Subnet;
 use crate::container::{Address, Container, Place, PublishedAt, Run, RunState, Status};
 use crate::error::{Failure, LaunchFailure, LaunchFailureKind, RecordError};
 use crate::events::Events;
+use crate::execs::Execs;
 use crate::handle::{Change, Command, Created, Ended, Found, Input, Launched, Reply, Wish};
 use crate::lifecycle::{self, Answer, Effect, Grace, Life, Phase, Ticket, Told};
 use crate::names::{LookupError, Names, id_from, is_valid};
 use crate::records::Records;
 use crate::registration::Registration;
+use crate::restart::{Policy, Restarts};
 
 /// Seconds between the stop signal and SIGKILL when nobody says otherwise; Docker's.
 const DEFAULT_GRACE: u64 = 10;
@@ -29,6 +33,7 @@ const SIGTERM: i32 = 15;
 pub(crate) struct EventLoop {
     pub(crate) containers: BTreeMap<String, Entry>,
     pub(crate) names: Names,
+    pub(crate) execs: Execs,
     pub(crate) pool: Pool,
     pub(crate) subnet: Subnet,
     pub(crate) records: Records,
@@ -60,6 +65,7 @@ impl Entry {
         } else {
             Life::idle(auto_remove)
         };
+        let life = life.with_policy(Policy::of(&container.host_config.restart_policy));
         let state = RunState {
             running,
             exit_code: container.run.exit_code,
@@ -90,7 +96,11 @@ impl EventLoop {
     pub(crate) fn take(&mut self, input: Input) {
         match input {
             Input::Command(command) => self.command(command),
+            Input::Exited { id, exit } if !self.containers.contains_key(&id) => {
+                self.exec_exited(&id, exit.code)
+            }
             Input::Exited { id, exit } => self.exited(&id, exit),
+            Input::ExecLaunched { id, result } => self.exec_launched(&id, result),
             Input::Planned {
                 id,
                 plan,
@@ -112,6 +122,9 @@ impl EventLoop {
             Input::Cleaned { id } => self.cleaned(&id),
             Input::Disconnected { address } => self.pool.release(address),
             Input::Erased { id, done } => self.erased(&id, done),
+            // The next engine starts it.
+            Input::RestartDue { .. } if self.closed => {}
+            Input::RestartDue { id, number } => self.step(&id, lifecycle::Input::RestartDue(number)),
             Input::GraceOver { id, number } => self.step(&id, lifecycle::Input::GraceOver(number)),
             Input::Halt => {}
         }
@@ -146,10 +159,11 @@ impl EventLoop {
                 });
                 drop(reply.send(Ok(all)));
             }
+            Command::Exec(command) => self.exec_command(command),
             Command::Close { reply } => {
                 self.closed = true;
                 let busy = self.containers.values().filter(|entry| match entry.life.phase() {
-                    Phase::Starting | Phase::Running | Phase::Cleaning => true,
+                    Phase::Starting | Phase::Running | Phase::Cleaning | Phase::Waiting => true,
                     Phase::Idle | Phase::Erasing | Phase::Gone => false,
                 });
                 drop(reply.send(Ok(busy.map(|entry| entry.container.id.clone()).collect())));
@@ -227,6 +241,7 @@ impl EventLoop {
         Ok(Found {
             container: Arc::clone(&entry.container),
             run: entry.run.subscribe(),
+            execs: self.execs.running_in(&entry.container.id),
         })
     }
 
@@ -302,6 +317,8 @@ impl EventLoop {
                 self.actions.signal(id, signal, self.waiting.remove(&ticket));
             }
             Effect::ArmGrace { number, seconds } => self.actions.arm_grace(id, number, seconds),
+            Effect::ArmRestart { number, milliseconds } => self.arm_restart(id, number, milliseconds),
+            Effect::Settle => self.settle(id),
             Effect::Clean => self.actions.clean(&container),
             Effect::Erase => {
                 let saved = self.update(id, |container| container.run.status = Status::Removing);
@@ -316,6 +333,33 @@ impl EventLoop {
             Effect::Tell(Told::Stopped) => self.tell(&container, "stop", []),
             Effect::Tell(Told::Restarted) => self.tell(&container, "restart", []),
         }
+    }
+
+    fn arm_restart(&mut self, id: &str, number: u64, milliseconds: u64) {
+        let count = self.restarts(id, |restarts| restarts.count());
+        let saved = self.update(id, |container| {
+            container.run.status = Status::Restarting;
+            container.run.restart_count = count;
+        });
+        self.log_unsaved(id, saved);
+        self.actions.arm_restart(id, number, milliseconds);
+    }
+
+    /// It waits no more for its next start.
+    fn settle(&mut self, id: &str) {
+        let held = !self.closed && self.restarts(id, |restarts| restarts.is_held());
+        let saved = self.update(id, |container| {
+            if container.run.status == Status::Restarting {
+                container.run.status = Status::Exited;
+            }
+            container.run.held = held;
+        });
+        self.log_unsaved(id, saved);
+    }
+
+    fn restarts<T: Default>(&mut self, id: &str, read: impl FnOnce(&mut Restarts) -> T) -> T {
+        let entry = self.containers.get_mut(id);
+        entry.map(|entry| read(entry.life.restarts())).unwrap_or_default()
     }
 
     fn answer(&mut self, container: &Container, ticket: Ticket, answer: Answer) {
@@ -395,8 +439,11 @@ impl EventLoop {
         if !self.containers.contains_key(id) {
             return;
         }
+        let restart_count = self.restarts(id, |restarts| restarts.count());
         let saved = self.update(id, |container| {
             let run = &mut container.run;
+            run.restart_count = restart_count;
+            run.held = false;
             run.status = Status::Running;
             run.pid = launched.pid;
             run.exit_code = 0;
@@ -447,7 +494,12 @@ impl EventLoop {
         if entry.life.phase() != Phase::Running {
             return;
         }
+        let duration = exit.finished_at - entry.container.run.started_at;
+        entry.life.restarts().ended(exit.code, duration);
+        // The end of the engine is no wish of the user's.
+        let held = entry.life.restarts().is_held() && !self.closed;
         let saved = self.update(id, |container| {
+            container.run.held = held;
             container.run.status = Status::Exited;
             container.run.pid = 0;
             container.run.exit_code = exit.code;
@@ -499,6 +551,7 @@ impl EventLoop {
         let entry = &self.containers[id];
         let container = Arc::clone(&entry.container);
         self.names.release(&container.name);
+        self.execs.forget_container(id);
         self.tell(&container, "destroy", []);
         self.step(id, lifecycle::Input::Erased);
         if let Some(entry) = self.containers.remove(id) {

@@ -3,12 +3,13 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use berth_plan::{Facts, Plan};
-use berth_wire::docker::{CreateRequest, ImageConfig};
+use berth_plan::{ExecSpec, Facts, Plan};
+use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, ImageConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::container::{Container, PublishedAt, RunState};
 use crate::error::{Failure, LaunchFailure};
+use crate::execs::FoundExec;
 use crate::lifecycle::{Answer, Grace};
 
 /// Inputs waiting for the event loop. At the bound senders wait, so clients feel the load.
@@ -38,8 +39,37 @@ pub(crate) enum Command {
     Find { reference: String, reply: Reply<Found> },
     /// Look at all containers, newest first.
     List { reply: Reply<Vec<Arc<Container>>> },
+    /// About further processes in containers.
+    Exec(ExecCommand),
     /// Take nothing more; the reply names the containers that run.
     Close { reply: Reply<Vec<String>> },
+}
+
+/// What clients ask about further processes in containers.
+#[derive(Debug)]
+pub(crate) enum ExecCommand {
+    /// Make one; the reply is its id.
+    Create {
+        reference: String,
+        config: Box<ExecConfig>,
+        reply: Reply<String>,
+    },
+    /// Start it, which can be done once.
+    Begin {
+        id: String,
+        start: ExecStart,
+        reply: Reply<Begun>,
+    },
+    /// Look at it.
+    Find { id: String, reply: Reply<FoundExec> },
+}
+
+/// An exec that is to be launched now.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) container: Arc<Container>,
+    pub(crate) found: FoundExec,
+    pub(crate) spec: ExecSpec,
 }
 
 /// A request to make a container, with the image that it names.
@@ -64,6 +94,8 @@ pub(crate) struct Created {
 pub(crate) struct Found {
     pub(crate) container: Arc<Container>,
     pub(crate) run: watch::Receiver<RunState>,
+    /// Further processes that run in it.
+    pub(crate) execs: Vec<String>,
 }
 
 /// What may be done with a container.
@@ -106,12 +138,16 @@ pub(crate) enum Input {
         id: String,
         result: Result<Launched, LaunchFailure>,
     },
+    /// The launch of an exec is over; a failed one has an exit code that stands for it.
+    ExecLaunched { id: String, result: Result<i64, i64> },
     /// What the host held of an ended run is gone.
     Cleaned { id: String },
     /// The network of an ended run is gone.
     Disconnected { address: Ipv4Addr },
     /// The files of a container are gone, or not.
     Erased { id: String, done: bool },
+    /// The wait before the next start is over.
+    RestartDue { id: String, number: u64 },
     /// A grace time is over.
     GraceOver { id: String, number: u64 },
     /// The end of the loop.
@@ -189,6 +225,38 @@ impl Handle {
         self.ask(|reply| Command::Find {
             reference: reference.to_owned(),
             reply,
+        })
+        .await
+    }
+
+    pub(crate) async fn create_exec(&self, reference: &str, config: ExecConfig) -> Result<String, Failure> {
+        self.ask(|reply| {
+            Command::Exec(ExecCommand::Create {
+                reference: reference.to_owned(),
+                config: Box::new(config),
+                reply,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn begin_exec(&self, id: &str, start: ExecStart) -> Result<Begun, Failure> {
+        self.ask(|reply| {
+            Command::Exec(ExecCommand::Begin {
+                id: id.to_owned(),
+                start,
+                reply,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn find_exec(&self, id: &str) -> Result<FoundExec, Failure> {
+        self.ask(|reply| {
+            Command::Exec(ExecCommand::Find {
+                id: id.to_owned(),
+                reply,
+            })
         })
         .await
     }

@@ -21,12 +21,15 @@ mod attach;
 mod body;
 mod containers;
 mod create;
+mod detach;
 mod error;
 mod events;
+mod exec;
 mod images;
 mod lifecycle;
 mod logs;
 mod params;
+mod resize;
 mod system;
 mod wait;
 
@@ -112,7 +115,13 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
         ("POST", ["containers", id, "rename"]) => lifecycle::rename(&api, id, &params).await,
         ("POST", ["containers", id, "wait"]) => wait::wait(&api, id, &params).await,
         ("POST", ["containers", id, "attach"]) => attach::attach(&api, id, &params, request).await,
+        ("POST", ["containers", id, "resize"]) => resize::resize(&api, id, &params).await,
         ("DELETE", ["containers", id]) => lifecycle::remove(&api, id, &params).await,
+
+        ("POST", ["containers", id, "exec"]) => exec::create(&api, id, request).await,
+        ("POST", ["exec", id, "start"]) => exec::start(&api, id, request).await,
+        ("POST", ["exec", id, "resize"]) => exec::resize(&api, id, &params).await,
+        ("GET", ["exec", id, "json"]) => exec::inspect(&api, id).await,
 
         ("GET", ["images", "json"]) => images::list(&api, &params).await,
         ("POST", ["images", "create"]) => images::create(&api, &params, request).await,
@@ -136,8 +145,6 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
 /// Requests of the API that this daemon knows of and does not serve, apart from those that nobody knows.
 fn unsupported(method: &str, segments: &[&str]) -> Failure {
     Failure::Unsupported(match (method, segments) {
-        ("POST", ["containers", _, "exec"]) | (_, ["exec", _, _]) => "exec",
-        ("POST", ["containers", _, "resize"]) => "resizing a terminal",
         ("POST", ["containers", _, "pause"]) => "pausing a container",
         ("POST", ["containers", _, "unpause"]) => "unpausing a container",
         ("POST", ["containers", _, "update"]) => "updating a container",
@@ -224,7 +231,10 @@ mod tests {
     fn what_is_not_served_is_named() {
         let check =
             |method: &str, path: &str| unsupported(method, &path.split('/').collect::<Vec<_>>()).to_string();
-        assert_eq!(check("POST", "containers/web/exec"), "exec is not supported yet");
+        assert_eq!(
+            check("POST", "containers/web/update"),
+            "updating a container is not supported yet"
+        );
         assert_eq!(
             check("POST", "images/127.0.0.1:5000/a/b/push"),
             "pushing images is not supported yet"

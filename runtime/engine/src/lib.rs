@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod event_loop;
 mod events;
+mod execs;
 mod filters;
 mod handle;
 mod http;
@@ -24,6 +25,7 @@ mod names;
 mod records;
 mod recover;
 mod registration;
+mod restart;
 mod socket;
 
 pub use config::{EngineConfig, Subnet};

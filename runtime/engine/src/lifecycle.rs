@@ -3,6 +3,8 @@
 //! A request carries a ticket; every ticket is answered exactly once. Requests that must wait (a start while the last
 //! run is still being cleaned up, a removal of a running container) wait inside the machine.
 
+use crate::restart::{Policy, Restarts};
+
 /// Names one waiting request; the event loop knows whom it belongs to.
 pub(crate) type Ticket = u64;
 
@@ -17,6 +19,8 @@ pub(crate) enum Phase {
     Running,
     /// The process has ended, what the host still holds of it is being undone.
     Cleaning,
+    /// Cleaned up, and to be started again soon.
+    Waiting,
     /// Its files and records are being removed.
     Erasing,
     /// Gone.
@@ -54,6 +58,8 @@ pub(crate) enum Input {
     GraceOver(u64),
     /// What the host held of the ended process is gone.
     Cleaned,
+    /// The wait with this number is over.
+    RestartDue(u64),
     /// Files and records are gone.
     Erased,
     /// Files could not be removed.
@@ -80,6 +86,10 @@ pub(crate) enum Effect {
     Deliver { ticket: Ticket, signal: i32 },
     /// Call `GraceOver(number)` after so many seconds.
     ArmGrace { number: u64, seconds: u64 },
+    /// Call `RestartDue(number)` after so many milliseconds.
+    ArmRestart { number: u64, milliseconds: u64 },
+    /// It is not started again after all.
+    Settle,
     /// Undo what the host holds of the run; `Cleaned` comes back.
     Clean,
     /// Remove files and records; `Erased` or `EraseFailed` comes back.
@@ -129,6 +139,11 @@ pub(crate) struct Life {
     stop_number: u64,
     /// The launch under way is (also) the second half of a restart.
     launch_restarts: bool,
+    restarts: Restarts,
+    /// The launch under way is the policy's.
+    automatic: bool,
+    /// Numbers the waits for the next start.
+    wait_number: u64,
     starters: Vec<Ticket>,
     stoppers: Vec<Ticket>,
     restarters: Vec<Ticket>,
@@ -154,12 +169,26 @@ impl Life {
             auto_remove,
             stop_number: 0,
             launch_restarts: false,
+            restarts: Restarts::new(Policy::Never),
+            automatic: false,
+            wait_number: 0,
             starters: Vec::new(),
             stoppers: Vec::new(),
             restarters: Vec::new(),
             removers: Vec::new(),
             pending_signals: Vec::new(),
         }
+    }
+
+    /// The same container with a policy.
+    pub(crate) fn with_policy(mut self, policy: Policy) -> Self {
+        self.restarts = Restarts::new(policy);
+        self
+    }
+
+    /// The series of its starts.
+    pub(crate) fn restarts(&mut self) -> &mut Restarts {
+        &mut self.restarts
     }
 
     /// Where it is.
@@ -193,6 +222,12 @@ impl Life {
                 }
             }
             Input::Cleaned => self.cleaned(&mut effects),
+            Input::RestartDue(number) => {
+                if number == self.wait_number && self.phase == Phase::Waiting {
+                    self.automatic = true;
+                    self.launch(&mut effects);
+                }
+            }
             Input::Erased => self.erased(Answer::Done, &mut effects),
             Input::EraseFailed => self.erased(Answer::EraseFailed, &mut effects),
         }
@@ -201,8 +236,9 @@ impl Life {
 
     fn start(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Idle => {
+            Phase::Idle | Phase::Waiting => {
                 self.starters.push(ticket);
+                self.restarts.begin();
                 self.launch(effects);
             }
             Phase::Starting | Phase::Cleaning if self.removers.is_empty() => self.starters.push(ticket),
@@ -222,6 +258,7 @@ impl Life {
     fn relaunch(&mut self, effects: &mut Vec<Effect>) {
         self.launch_restarts = !self.restarters.is_empty();
         self.starters.append(&mut self.restarters);
+        self.restarts.begin();
         self.launch(effects);
     }
 
@@ -231,7 +268,19 @@ impl Life {
                 self.stoppers.push(ticket);
                 self.begin_stop(signal, grace, effects);
             }
-            Phase::Cleaning => self.stoppers.push(ticket),
+            Phase::Cleaning => {
+                self.restarts.hold();
+                self.stoppers.push(ticket);
+            }
+            Phase::Waiting => {
+                self.restarts.hold();
+                self.phase = Phase::Idle;
+                effects.extend([
+                    Effect::Settle,
+                    Effect::Tell(Told::Stopped),
+                    Effect::Answer(ticket, Answer::Done),
+                ]);
+            }
             Phase::Idle => effects.push(Effect::Answer(ticket, Answer::AlreadyThere)),
             Phase::Erasing | Phase::Gone => effects.push(Effect::Answer(ticket, Answer::BeingRemoved)),
         }
@@ -239,7 +288,7 @@ impl Life {
 
     fn restart(&mut self, ticket: Ticket, signal: i32, grace: Grace, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Idle => {
+            Phase::Idle | Phase::Waiting => {
                 self.restarters.push(ticket);
                 self.relaunch(effects);
             }
@@ -256,6 +305,7 @@ impl Life {
 
     fn begin_stop(&mut self, signal: i32, grace: Grace, effects: &mut Vec<Effect>) {
         self.stop_number += 1;
+        self.restarts.hold();
         let seconds = match grace {
             Grace::Seconds(seconds) => Some(seconds),
             Grace::Endless => None,
@@ -279,6 +329,9 @@ impl Life {
 
     fn kill(&mut self, ticket: Ticket, signal: i32, effects: &mut Vec<Effect>) {
         if self.phase == Phase::Running {
+            if ENDING.contains(&signal) {
+                self.restarts.hold();
+            }
             effects.push(Effect::Deliver { ticket, signal });
         } else {
             effects.push(Effect::Answer(ticket, Answer::NotRunning));
@@ -291,10 +344,14 @@ impl Life {
                 self.removers.push(ticket);
                 self.erase(effects);
             }
-            Phase::Starting | Phase::Running if !force => {
+            Phase::Waiting if force => {
+                self.removers.push(ticket);
+                self.erase(effects);
+            }
+            Phase::Starting | Phase::Running | Phase::Waiting if !force => {
                 effects.push(Effect::Answer(ticket, Answer::StillRunning));
             }
-            Phase::Starting | Phase::Running => {
+            Phase::Starting | Phase::Running | Phase::Waiting => {
                 self.removers.push(ticket);
                 self.begin_stop(SIGKILL, Grace::Endless, effects);
             }
@@ -308,6 +365,7 @@ impl Life {
             return;
         }
         self.phase = Phase::Running;
+        self.automatic = false;
         effects.push(Effect::Tell(Told::Started));
         if std::mem::take(&mut self.launch_restarts) {
             effects.push(Effect::Tell(Told::Restarted));
@@ -325,6 +383,9 @@ impl Life {
         self.phase = Phase::Idle;
         self.pending_signals.clear();
         self.launch_restarts = false;
+        if std::mem::take(&mut self.automatic) {
+            effects.push(Effect::Settle);
+        }
         answer_all(&mut self.starters, Answer::LaunchFailed, effects);
         answer_all(&mut self.restarters, Answer::LaunchFailed, effects);
         answer_all(&mut self.stoppers, Answer::Done, effects);
@@ -340,7 +401,12 @@ impl Life {
                 effects.push(Effect::Clean);
             }
             // The owner holds back an exit that overtakes the news of its launch.
-            Phase::Starting | Phase::Idle | Phase::Cleaning | Phase::Erasing | Phase::Gone => {}
+            Phase::Starting
+            | Phase::Idle
+            | Phase::Cleaning
+            | Phase::Waiting
+            | Phase::Erasing
+            | Phase::Gone => {}
         }
     }
 
@@ -359,6 +425,13 @@ impl Life {
             self.erase(effects);
         } else if !self.starters.is_empty() || !self.restarters.is_empty() {
             self.relaunch(effects);
+        } else if let Some(milliseconds) = self.restarts.next() {
+            self.phase = Phase::Waiting;
+            self.wait_number += 1;
+            effects.push(Effect::ArmRestart {
+                number: self.wait_number,
+                milliseconds,
+            });
         }
     }
 
@@ -381,6 +454,9 @@ impl Life {
 }
 
 const SIGKILL: i32 = 9;
+
+/// INT, QUIT, KILL and TERM: whoever sends one wants the container to end, not to be started again.
+const ENDING: [i32; 4] = [2, 3, SIGKILL, 15];
 
 fn answer_all(tickets: &mut Vec<Ticket>, answer: Answer, effects: &mut Vec<Effect>) {
     effects.extend(tickets.drain(..).map(|ticket| Effect::Answer(ticket, answer)));

@@ -13,6 +13,7 @@ use crate::event_loop::Entry;
 use crate::handle::Ended;
 use crate::names::Names;
 use crate::records::Records;
+use crate::restart::Policy;
 
 /// The exit code of a run whose end nobody saw; Docker's.
 const UNSEEN: i64 = 255;
@@ -24,6 +25,8 @@ pub(crate) struct Recovered {
     pub(crate) names: Names,
     /// Containers that must go: made to be removed after their end, or caught in the middle of a removal.
     pub(crate) doomed: Vec<String>,
+    /// Containers that their policy starts with the engine.
+    pub(crate) due: Vec<String>,
 }
 
 /// Compares records and keeper. Runs before the event loop, may block.
@@ -41,6 +44,7 @@ pub(crate) fn recover(
         containers: BTreeMap::new(),
         names: Names::default(),
         doomed: Vec::new(),
+        due: Vec::new(),
     };
     for mut container in records.load()? {
         let before = container.run.clone();
@@ -61,6 +65,10 @@ pub(crate) fn recover(
                 };
             }
         }
+        let restarting = before.status == Status::Restarting;
+        if restarting && container.run.status == Status::Restarting {
+            container.run.status = Status::Exited;
+        }
         records.save(&container)?;
         let stopped = container.run.status != Status::Running;
         let was_started = before.plan.is_some();
@@ -69,6 +77,13 @@ pub(crate) fn recover(
                 || (was_started && container.host_config.auto_remove))
         {
             found.doomed.push(container.id.clone());
+        } else if stopped && container.run.started_at != 0 {
+            let run = &container.run;
+            let was_running = restarting || before.status == Status::Running;
+            let policy = Policy::of(&container.host_config.restart_policy);
+            if policy.starts_with_engine(run.held, was_running, run.exit_code) {
+                found.due.push(container.id.clone());
+            }
         }
         found.names.take(&container.name, &container.id);
         found
@@ -76,6 +91,11 @@ pub(crate) fn recover(
             .insert(container.id.clone(), Entry::new(container));
     }
     for stray in adopted.into_values() {
+        if stray.inside.is_some() {
+            // It runs on to its own end or its container's; nobody can ask for it any more.
+            actions.forget(&stray.id);
+            continue;
+        }
         tracing::warn!(
             container = stray.id,
             "the keeper holds a container that nobody knows; it is killed"
@@ -161,6 +181,8 @@ fn has_ended(container: &mut Container, ended: Option<EndedAt>, actions: &Action
         finished_at: ended.finished_at,
         place: None,
         plan: None,
+        restart_count: container.run.restart_count,
+        held: container.run.held,
     };
 }
 
@@ -178,6 +200,7 @@ mod tests {
             pid: 7,
             started_at: UNIX_EPOCH + Duration::from_secs(5),
             exit,
+            inside: None,
         }
     }
 

@@ -61,6 +61,12 @@ pub enum ExecError {
         /// The container.
         id: String,
     },
+    /// It was started without a terminal.
+    #[error("container {id:?} has no terminal")]
+    NoTerminal {
+        /// The container.
+        id: String,
+    },
     /// The keeper holds as many attached clients as it takes.
     #[error("too many clients are attached")]
     TooManyClients,

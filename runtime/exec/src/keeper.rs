@@ -20,7 +20,7 @@ use crate::protocol::{Ended, Known, Message};
 use crate::stage::{FIRST_OTHER, REPORT};
 use crate::sys;
 use client::Client;
-use container::{Container, Phase};
+use container::{Container, Phase, Watched};
 use daemon::Daemon;
 use poller::{Poller, Source};
 
@@ -45,6 +45,9 @@ struct Keeper {
     containers: BTreeMap<String, Container>,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
+    /// Processes that have handed over to another one and end now.
+    helpers: BTreeMap<u64, Watched>,
+    next_helper: u64,
     /// Something has a deadline.
     timed: bool,
     /// Ends when the last container has.
@@ -97,6 +100,8 @@ fn set_up() -> Result<Keeper, Errno> {
         containers: BTreeMap::new(),
         clients: BTreeMap::new(),
         next_client: 0,
+        helpers: BTreeMap::new(),
+        next_helper: 0,
         timed: false,
         ending: false,
         buffer: vec![0; CHUNK],
@@ -148,6 +153,7 @@ impl Keeper {
             Source::Listener => self.accept(),
             Source::Daemon => self.serve_daemon(flags),
             Source::Report(id) => self.read_report(&id),
+            Source::Helper(number) => self.helper_ended(number),
             Source::Process(id) => self.process_ended(&id),
             Source::Output(id, stream) => self.read_output(&id, stream),
             Source::Input(id) => self.write_input(&id),
@@ -222,6 +228,15 @@ impl Keeper {
         });
     }
 
+    fn helper_ended(&mut self, number: u64) {
+        let ended = |helper: &Watched| crate::reap::reap(&helper.fd).is_some();
+        if self.helpers.get(&number).is_some_and(ended)
+            && let Some(mut helper) = self.helpers.remove(&number)
+        {
+            helper.forget(&mut self.poller);
+        }
+    }
+
     /// A start that came to nothing: its clients wait on, for the next one or for being forgotten.
     fn drop_container(&mut self, id: &str) {
         if let Some(mut container) = self.containers.remove(id) {
@@ -241,6 +256,7 @@ impl Keeper {
                 pid: container.pid,
                 started_at: container.started_at,
                 exit,
+                inside: container.inside.clone(),
             })
         };
         self.containers.iter().filter_map(known).collect()

@@ -84,6 +84,8 @@ pub struct Adopted {
     pub started_at: SystemTime,
     /// How it ended, when it has.
     pub exit: Option<Exit>,
+    /// The container that it was added to by [`Launcher::add`]; none for a container.
+    pub inside: Option<String>,
 }
 
 /// A container that has started.
@@ -104,6 +106,8 @@ pub struct Attach {
     pub stdout: bool,
     /// It gets the errors.
     pub stderr: bool,
+    /// It gets them without frames: for what has a terminal.
+    pub raw: bool,
 }
 
 /// Starts containers and looks after them. Dropping it leaves them running, as a crash does.
@@ -191,7 +195,8 @@ impl Launcher {
                 });
             }
         };
-        let started = self.hand_over(plan, &root, network);
+        let started = self.hand_over(plan, Some(&root), network.as_ref());
+        drop(network);
         drop(root);
         if started.is_ok() {
             lock(&self.ports).insert(plan.id.clone(), ports);
@@ -202,6 +207,16 @@ impl Launcher {
         started
     }
 
+    /// Runs another process in a container that runs, by a plan of [`berth_plan::plan_exec`]. It is known by the id of its
+    /// plan, and ends with the container. Returns when the command runs.
+    ///
+    /// # Errors
+    /// The step that failed, by name, and why; [`ExecError::NotRunning`] without a running container.
+    pub fn add(&self, plan: &Plan) -> Result<Started, LaunchError> {
+        checked(&plan.id)?;
+        self.hand_over(plan, None, None)
+    }
+
     fn undo(&self, plan: &Plan, count: usize) {
         if let Err(error) = undo(&plan.host[..count], &self.config.table) {
             tracing::error!(container = plan.id, %error, "the host still holds parts of a container that did not start");
@@ -209,10 +224,16 @@ impl Launcher {
     }
 
     /// The network namespace belongs to the container alone after this.
-    fn hand_over(&self, plan: &Plan, root: &Root, network: Option<OwnedFd>) -> Result<Started, LaunchError> {
+    fn hand_over(
+        &self,
+        plan: &Plan,
+        root: Option<&Root>,
+        network: Option<&OwnedFd>,
+    ) -> Result<Started, LaunchError> {
         let written = written(plan)?;
-        let mut descriptors = vec![root.as_fd(), written.as_fd()];
-        descriptors.extend(network.as_ref().map(AsFd::as_fd));
+        let mut descriptors = vec![written.as_fd()];
+        descriptors.extend(root.map(Root::as_fd));
+        descriptors.extend(network.map(AsFd::as_fd));
         let connection = self.connection()?;
         connection.expect(&plan.id);
         let answer = connection.ask(Ask::Start, &descriptors);
@@ -267,7 +288,28 @@ impl Launcher {
         done(&answer)
     }
 
-    /// A stream socket: output comes in frames of Docker's format, what is written is input. A container that does not
+    /// Sets the size of a terminal, in characters.
+    ///
+    /// # Errors
+    /// [`ExecError::NotRunning`], and [`ExecError::NoTerminal`] for what has none.
+    pub fn resize(&self, id: &str, rows: u16, columns: u16) -> Result<(), ExecError> {
+        let ask = Ask::Resize {
+            id: checked(id)?,
+            rows,
+            columns,
+        };
+        let (answer, _) = self.ask(ask, &[])?;
+        match answer {
+            Answer::NotRunning => Err(ExecError::NotRunning { id: id.to_owned() }),
+            Answer::NoTerminal => Err(ExecError::NoTerminal { id: id.to_owned() }),
+            Answer::Done => Ok(()),
+            Answer::Version(_) | Answer::Started { .. } | Answer::Failed(_) | Answer::TooManyClients => {
+                Err(ExecError::Malformed)
+            }
+        }
+    }
+
+    /// A stream socket: output comes in frames of Docker's format unless it is to be raw, what is written is input. A container that does not
     /// run yet is waited for. A client that takes nothing for 10 seconds while output waits for it is cut off.
     ///
     /// # Errors
@@ -277,12 +319,14 @@ impl Launcher {
             stdin,
             stdout,
             stderr,
+            raw,
         } = attach;
         let ask = Ask::Attach {
             id: checked(id)?,
             stdin,
             stdout,
             stderr,
+            raw,
         };
         match self.ask(ask, &[])? {
             (Answer::Done, Some(socket)) => Ok(socket),
@@ -414,6 +458,7 @@ fn adopted(known: Known) -> Adopted {
         pid: known.pid.cast_unsigned(),
         started_at: from_nanos(known.started_at),
         exit: known.exit.map(exit),
+        inside: known.inside,
     }
 }
 
@@ -463,6 +508,7 @@ fn launch_error(plan: &Plan, failure: Failure) -> LaunchError {
             step: doing.text().to_owned(),
             source: std::io::Error::from_raw_os_error(errno),
         },
+        Failure::NotRunning { id } => ExecError::NotRunning { id }.into(),
         Failure::Killed => LaunchError::Killed,
     }
 }
@@ -502,7 +548,7 @@ mod tests {
         let plan = Plan {
             version: PLAN_VERSION,
             id: "a".to_owned(),
-            log_path: "/nowhere".into(),
+            log_path: None,
             stdin: Stdin::Null,
             born_in: None,
             oom_counter: None,

@@ -1,6 +1,5 @@
 //! Turns a plan into flat data with everything opened, so that the stage allocates nothing and opens no path of the host.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -19,6 +18,9 @@ use crate::sys::{Block, Filter};
 /// The kernel's limit for host and domain names, in bytes.
 const NAME_LIMIT: usize = 64;
 
+/// The name of a container's own terminal.
+const CONSOLE: &str = "/dev/console";
+
 /// Steps of one stage; a plan with more is refused.
 const MAX_STEPS: usize = 1024;
 
@@ -28,14 +30,16 @@ const MAX_GROUPS: usize = 65_536;
 /// A plan that is ready for the stage.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The detached root file system.
-    pub(crate) root: OwnedFd,
+    /// The detached root file system; none for a process that enters a container.
+    pub(crate) root: Option<OwnedFd>,
     pub(crate) steps: Vec<Flat>,
 }
 
 /// [`StageStep`] as the stage takes it.
 #[derive(Debug)]
 pub(crate) enum Flat {
+    /// By a process of the container.
+    EnterContainer(OwnedFd),
     EnterNetwork(OwnedFd),
     JoinCgroup(OwnedFd),
     UnshareCgroup,
@@ -59,6 +63,11 @@ pub(crate) enum Flat {
     PivotRoot,
     ReadonlyRoot,
     NullInput,
+    Terminal {
+        rows: u16,
+        columns: u16,
+        console: Option<InRoot>,
+    },
     Hostname(Vec<u8>),
     Domainname(Vec<u8>),
     Sysctl {
@@ -75,7 +84,10 @@ pub(crate) enum Flat {
     },
     OomScoreAdj(Vec<u8>),
     Umask(Mode),
-    WorkingDirectory(InRoot),
+    WorkingDirectory {
+        path: InRoot,
+        existing: bool,
+    },
     OwnStreams(Uid),
     NoNewPrivileges,
     Seccomp(Filter),
@@ -129,20 +141,35 @@ pub(crate) enum Refusal {
 }
 
 /// Checks the plan, opens what it needs of the host and lays everything out.
-pub(crate) fn prepare(plan: &Plan, root: OwnedFd, network: Option<OwnedFd>) -> Result<Prepared, Refusal> {
-    check(plan)?;
-    let mut network: VecDeque<OwnedFd> = network.into_iter().collect();
+pub(crate) fn prepare(plan: &Plan, given: Given) -> Result<Prepared, Refusal> {
+    let Given {
+        root,
+        mut network,
+        mut container,
+    } = given;
+    check(plan, root.is_some())?;
     let mut steps = Vec::with_capacity(plan.stage.len());
     for (index, step) in plan.stage.iter().enumerate() {
-        steps.push(flatten(step, &mut network).map_err(|fault| match fault {
-            Fault::Malformed(reason) => Refusal::Step(index, reason),
-            Fault::Open(errno) => Refusal::Open(index, errno),
-        })?);
+        steps.push(
+            flatten(step, &mut network, &mut container).map_err(|fault| match fault {
+                Fault::Malformed(reason) => Refusal::Step(index, reason),
+                Fault::Open(errno) => Refusal::Open(index, errno),
+            })?,
+        );
     }
     Ok(Prepared { root, steps })
 }
 
-fn check(plan: &Plan) -> Result<(), Refusal> {
+/// What comes with a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) root: Option<OwnedFd>,
+    pub(crate) network: Option<OwnedFd>,
+    /// A process of the container that is entered.
+    pub(crate) container: Option<OwnedFd>,
+}
+
+fn check(plan: &Plan, has_root: bool) -> Result<(), Refusal> {
     if plan.version != PLAN_VERSION {
         return Err(Refusal::Plan(
             "the plan has a version that this keeper does not know",
@@ -150,6 +177,12 @@ fn check(plan: &Plan) -> Result<(), Refusal> {
     }
     if plan.stage.len() > MAX_STEPS {
         return Err(Refusal::Plan("the plan has too many steps"));
+    }
+    if plan.enters().is_some() {
+        return check_entering(plan, has_root);
+    }
+    if !has_root {
+        return Err(Refusal::Plan("the root is missing"));
     }
     let place = |wanted: fn(&StageStep) -> bool| plan.stage.iter().position(wanted);
     let attached = place(|step| matches!(step, StageStep::AttachRoot));
@@ -160,6 +193,42 @@ fn check(plan: &Plan) -> Result<(), Refusal> {
     if !in_order || executed.map(|index| index + 1) != Some(plan.stage.len()) {
         return Err(Refusal::Plan(
             "the plan does not make mounts private, attach the root, pivot and end with exec, in this order",
+        ));
+    }
+    Ok(())
+}
+
+/// A process that is added to a container changes nothing of it, and opens nothing of the host once it is inside.
+fn check_entering(plan: &Plan, has_root: bool) -> Result<(), Refusal> {
+    let entered = |step: &StageStep| matches!(step, StageStep::EnterContainer { .. });
+    let before =
+        |step: &StageStep| matches!(step, StageStep::JoinCgroup { .. } | StageStep::OomScoreAdj { .. });
+    let after = |step: &StageStep| {
+        matches!(
+            step,
+            StageStep::NullInput
+                | StageStep::Terminal { console: false, .. }
+                | StageStep::SessionKeyring { .. }
+                | StageStep::Rlimit(_)
+                | StageStep::Umask { .. }
+                | StageStep::WorkingDirectory { existing: true, .. }
+                | StageStep::OwnStreams { .. }
+                | StageStep::NoNewPrivileges
+                | StageStep::Seccomp { .. }
+                | StageStep::DropBounding { .. }
+                | StageStep::Credentials(_)
+                | StageStep::Capabilities { .. }
+        )
+    };
+    let place = plan.stage.iter().position(entered).unwrap_or_default();
+    let (first, rest) = plan.stage.split_at(place);
+    let fits = match rest {
+        [_, middle @ .., StageStep::Exec(_)] => first.iter().all(before) && middle.iter().all(after),
+        _ => false,
+    };
+    if has_root || !fits || !plan.host.is_empty() {
+        return Err(Refusal::Plan(
+            "the plan enters a container and does more than to run a command in it",
         ));
     }
     Ok(())
@@ -195,10 +264,18 @@ fn name(name: &str) -> Result<Vec<u8>, Fault> {
     Ok(name.as_bytes().to_vec())
 }
 
-fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fault> {
+fn flatten(
+    step: &StageStep,
+    network: &mut Option<OwnedFd>,
+    container: &mut Option<OwnedFd>,
+) -> Result<Flat, Fault> {
     Ok(match step {
+        StageStep::EnterContainer { .. } => {
+            let process = container.take();
+            Flat::EnterContainer(process.ok_or(Fault::Malformed("the container is entered already"))?)
+        }
         StageStep::EnterNetwork => {
-            let network = network.pop_front();
+            let network = network.take();
             Flat::EnterNetwork(network.ok_or(Fault::Malformed("no network namespace was made"))?)
         }
         StageStep::JoinCgroup { tasks } => {
@@ -222,6 +299,11 @@ fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fa
         StageStep::PivotRoot => Flat::PivotRoot,
         StageStep::ReadonlyRoot => Flat::ReadonlyRoot,
         StageStep::NullInput => Flat::NullInput,
+        StageStep::Terminal { size, console } => Flat::Terminal {
+            rows: size.rows,
+            columns: size.columns,
+            console: console.then(|| inside(Path::new(CONSOLE))).transpose()?,
+        },
         StageStep::Hostname { name: text } => Flat::Hostname(name(text)?),
         StageStep::Domainname { name: text } => Flat::Domainname(name(text)?),
         StageStep::Sysctl { name, value } => Flat::Sysctl {
@@ -239,7 +321,10 @@ fn flatten(step: &StageStep, network: &mut VecDeque<OwnedFd>) -> Result<Flat, Fa
         },
         StageStep::OomScoreAdj { value } => Flat::OomScoreAdj(value.to_string().into_bytes()),
         StageStep::Umask { mode } => Flat::Umask(Mode::from_raw_mode(*mode)),
-        StageStep::WorkingDirectory { path } => Flat::WorkingDirectory(inside(path)?),
+        StageStep::WorkingDirectory { path, existing } => Flat::WorkingDirectory {
+            path: inside(path)?,
+            existing: *existing,
+        },
         StageStep::OwnStreams { uid } => Flat::OwnStreams(Uid::from_raw(*uid)),
         StageStep::NoNewPrivileges => Flat::NoNewPrivileges,
         StageStep::Seccomp { program } => Flat::Seccomp(Filter::unpack(program)),

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Both sides must speak the same; a daemon of another release says so instead of guessing.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The longest message, in bytes; longer ones are cut by the kernel and refused. Plans travel as files.
 pub(crate) const MAX_MESSAGE: usize = 16 * 1024;
@@ -30,7 +30,8 @@ pub(crate) enum Ask {
     Hello {
         version: u32,
     },
-    /// With descriptors: the root, the plan, and the network namespace if there is one.
+    /// With descriptors: the plan, the root unless the plan enters a container, and the network namespace if there is
+    /// one.
     Start,
     Signal {
         id: String,
@@ -46,6 +47,14 @@ pub(crate) enum Ask {
         stdin: bool,
         stdout: bool,
         stderr: bool,
+        /// No frames: it has a terminal.
+        raw: bool,
+    },
+    /// Sets the size of a terminal.
+    Resize {
+        id: String,
+        rows: u16,
+        columns: u16,
     },
     /// Kill every container and end. The end of the connection is the answer.
     End,
@@ -79,6 +88,7 @@ pub(crate) enum Answer {
     },
     Failed(Failure),
     NotRunning,
+    NoTerminal,
     TooManyClients,
 }
 
@@ -90,6 +100,8 @@ pub(crate) struct Known {
     /// Nanoseconds since 1970.
     pub(crate) started_at: u64,
     pub(crate) exit: Option<Ended>,
+    /// The container that it was added to.
+    pub(crate) inside: Option<String>,
 }
 
 /// How a container ended.
@@ -112,6 +124,8 @@ pub(crate) enum Failure {
     Malformed { step: usize, reason: String },
     /// A step that the kernel refused.
     Step { step: usize, errno: i32 },
+    /// The container to be entered does not run.
+    NotRunning { id: String },
     /// What the keeper does itself.
     Keeper { doing: Doing, errno: i32 },
     /// The process ended before it was the command's.
@@ -163,48 +177,53 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// What a stage writes when nothing but rights and the command are left: one byte.
+/// What a stage says when nothing but rights and the command are left.
 pub(crate) const READY: [u8; 1] = [1];
 
-/// What a stage writes when a step fails.
+/// What a stage says with the keeper's end of its terminal.
+pub(crate) const TERMINAL: [u8; 1] = [2];
+
+/// What a stage says when a step fails.
 pub(crate) fn encode_fault(step: u32, errno: i32) -> [u8; FAULT] {
     let [a, b, c, d] = step.to_le_bytes();
     let [e, f, g, h] = errno.to_le_bytes();
     [a, b, c, d, e, f, g, h]
 }
 
+/// What a stage says when it has entered a container: the process that goes on, by its number here.
+pub(crate) fn encode_entered(pid: i32) -> [u8; ENTERED] {
+    pid.to_le_bytes()
+}
+
 /// The length of a fault, in bytes.
 const FAULT: usize = 8;
 
-/// The most that a stage ever writes.
-pub(crate) const MAX_REPORT: usize = READY.len() + FAULT;
+/// The length of a process number, in bytes.
+const ENTERED: usize = 4;
 
-/// What became of a stage.
+/// More than a stage ever says at once.
+pub(crate) const MAX_SAID: usize = 16;
+
+/// One message of a stage. The end of the connection without a fault says that it is the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// It is the command now.
-    Executed,
-    Failed {
-        step: u32,
-        errno: i32,
-    },
-    Killed,
+pub(crate) enum Said {
+    Ready,
+    Terminal,
+    Entered(i32),
+    Failed { step: u32, errno: i32 },
 }
 
-/// Reads all that a stage has written until it closed its end.
-pub(crate) fn decode_report(bytes: &[u8]) -> Report {
-    let fault = match bytes.len() {
-        MAX_REPORT => bytes.get(READY.len()..),
-        FAULT => Some(bytes),
-        1 => return Report::Executed,
-        _ => None,
-    };
-    match fault {
-        Some([a, b, c, d, e, f, g, h]) => Report::Failed {
+/// A message of a stage; `None` for what no stage of ours says.
+pub(crate) fn decode_said(bytes: &[u8]) -> Option<Said> {
+    match bytes {
+        [byte] if [*byte] == READY => Some(Said::Ready),
+        [byte] if [*byte] == TERMINAL => Some(Said::Terminal),
+        [a, b, c, d] => Some(Said::Entered(i32::from_le_bytes([*a, *b, *c, *d]))),
+        [a, b, c, d, e, f, g, h] => Some(Said::Failed {
             step: u32::from_le_bytes([*a, *b, *c, *d]),
             errno: i32::from_le_bytes([*e, *f, *g, *h]),
-        },
-        Some(_) | None => Report::Killed,
+        }),
+        _ => None,
     }
 }
 

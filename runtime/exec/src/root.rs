@@ -66,6 +66,19 @@ impl Root {
         })
     }
 
+    /// The root of a process, to look at; a process that has ended has none.
+    ///
+    /// # Errors
+    /// When the kernel does not give it.
+    pub fn of_process(pid: u32) -> Result<Self, ExecError> {
+        let path = PathBuf::from(format!("/proc/{pid}/root"));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mount = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
+        Ok(Self {
+            mount: mount.map_err(ExecError::path("opening", &path))?,
+        })
+    }
+
     /// Reads the user database. No symlink in it leads out of the root.
     ///
     /// # Errors

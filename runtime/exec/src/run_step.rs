@@ -3,21 +3,37 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, Dev, FileType, FsWord, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
+use rustix::net::SendFlags;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::channel;
 use crate::in_root::{DIRECTORY_MODE, InRoot, Links};
 use crate::prepare::{Bind, Flat, Mount};
-use crate::stage::Stage;
+use crate::protocol::TERMINAL;
+use crate::stage::{REPORT, Stage};
 use crate::sys::{self, Block};
 
 /// The device number of `/dev/null`.
 const NULL: (u32, u32) = (1, 3);
+
+/// The device number of what makes terminals.
+const PTMX: (u32, u32) = (5, 2);
+
+/// The type of the file system of terminals.
+const DEVPTS: FsWord = 0x1cd1;
+
+/// Inside of the root, and by nothing but directories.
+const STRICT: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_SYMLINKS);
 
 /// The number of the container's first process, in its own namespace.
 const OOM_SCORE_ADJ: &CStr = c"1/oom_score_adj";
@@ -32,6 +48,7 @@ const PRIVATE: u64 = 1 << 18;
 
 pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> {
     match step {
+        Flat::EnterContainer(process) => stage.enter(process.as_fd()),
         Flat::EnterNetwork(namespace) => enter_network(namespace),
         Flat::JoinCgroup(tasks) => write(tasks.as_fd(), b"0"),
         Flat::UnshareCgroup => sys::unshare_cgroups(),
@@ -45,6 +62,11 @@ pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> 
         Flat::PivotRoot => pivot_root(stage),
         Flat::ReadonlyRoot => read_only(stage.root, false),
         Flat::NullInput => rustix::stdio::dup2_stdin(null(stage, OFlags::RDWR)?),
+        Flat::Terminal {
+            rows,
+            columns,
+            console,
+        } => terminal(*rows, *columns, console.as_ref(), stage),
         Flat::Hostname(name) => rustix::system::sethostname(name),
         Flat::Domainname(name) => rustix::system::setdomainname(name),
         Flat::Sysctl { path, value } => write_proc(path.relative(), value, stage),
@@ -52,12 +74,13 @@ pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> 
         Flat::MaskPath(path) => mask_path(path, stage),
         Flat::SessionKeyring(name) => session_keyring(name),
         Flat::Rlimit { resource, soft, hard } => sys::set_limit(*resource, *soft, *hard),
+        Flat::OomScoreAdj(value) if stage.outside => own_oom_score_adj(value),
         Flat::OomScoreAdj(value) => write_proc(OOM_SCORE_ADJ, value, stage),
         Flat::Umask(mode) => {
             rustix::process::umask(*mode);
             Ok(())
         }
-        Flat::WorkingDirectory(path) => working_directory(path, stage),
+        Flat::WorkingDirectory { path, existing } => working_directory(path, *existing, stage),
         Flat::OwnStreams(user) => own_streams(*user),
         Flat::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
         Flat::Seccomp(filter) => filter.load(),
@@ -173,9 +196,6 @@ fn read_only(mount: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
 
 /// The container's `/dev/null`, which nobody can have exchanged for something else.
 fn null(stage: &Stage<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
-    const STRICT: ResolveFlags = ResolveFlags::IN_ROOT
-        .union(ResolveFlags::NO_MAGICLINKS)
-        .union(ResolveFlags::NO_SYMLINKS);
     let flags = flags | OFlags::CLOEXEC;
     let null = rustix::fs::openat2(stage.root, c"dev/null", flags, Mode::empty(), STRICT)?;
     if is_null(&null)? {
@@ -186,9 +206,57 @@ fn null(stage: &Stage<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
 }
 
 fn is_null(file: impl AsFd) -> Result<bool, Errno> {
+    is_device(file, NULL)
+}
+
+fn is_device(file: impl AsFd, wanted: (u32, u32)) -> Result<bool, Errno> {
     let found = rustix::fs::fstat(file)?;
     let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
-    Ok(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && device == NULL)
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && device == wanted)
+}
+
+/// Makes a terminal in the container's own devpts; its other end goes to the keeper.
+fn terminal(rows: u16, columns: u16, console: Option<&InRoot>, stage: &Stage<'_>) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::openat2(stage.root, c"dev/pts/ptmx", flags, Mode::empty(), STRICT)?;
+    // Nothing that a container may have put in its place.
+    if !is_device(&master, PTMX)? || rustix::fs::fstatfs(&master)?.f_type != DEVPTS {
+        return Err(Errno::NODEV);
+    }
+    rustix::pty::unlockpt(&master)?;
+    // By the descriptor: a path could have been exchanged.
+    let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer)?;
+    if rows != 0 && columns != 0 {
+        rustix::termios::tcsetwinsize(&master, window(rows, columns))?;
+    }
+    if let Some(console) = console {
+        let target = console.file(stage.root, Links::Refused)?;
+        attach(&copy_mount(&slave, false)?, &target)?;
+    }
+    let report = sys::standing(REPORT);
+    channel::send(report, &TERMINAL, &[master.as_fd()], SendFlags::empty())?;
+    rustix::stdio::dup2_stdin(&slave)?;
+    rustix::stdio::dup2_stdout(&slave)?;
+    rustix::stdio::dup2_stderr(&slave)?;
+    rustix::process::ioctl_tiocsctty(&slave)
+}
+
+/// A size in characters.
+pub(crate) fn window(rows: u16, columns: u16) -> Winsize {
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+/// By the host's procfs, which is the one here before a container is entered.
+fn own_oom_score_adj(value: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+    write(file.as_fd(), value)
 }
 
 /// Writes a file of a procfs that nothing can have been mounted over.
@@ -259,8 +327,12 @@ fn session_keyring(name: &CStr) -> Result<(), Errno> {
     }
 }
 
-fn working_directory(path: &InRoot, stage: &Stage<'_>) -> Result<(), Errno> {
-    let directory = path.directory(stage.root, DIRECTORY_MODE, Links::Inside)?;
+fn working_directory(path: &InRoot, existing: bool, stage: &Stage<'_>) -> Result<(), Errno> {
+    let directory = if existing {
+        path.open(stage.root, OFlags::PATH | OFlags::DIRECTORY, Links::Inside)?
+    } else {
+        path.directory(stage.root, DIRECTORY_MODE, Links::Inside)?
+    };
     rustix::process::fchdir(&directory)?;
     if sys::working_directory_is_inside() {
         Ok(())

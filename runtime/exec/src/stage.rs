@@ -1,17 +1,19 @@
 //! From clone to exec: the container's first process carries out its steps. Nothing here allocates, locks or logs; a
 //! failure is one fixed structure to the keeper.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
+use rustix::thread::ThreadNameSpaceType;
 
 use crate::prepare::{Flat, Prepared};
-use crate::protocol::{READY, encode_fault};
+use crate::protocol::{READY, encode_entered, encode_fault};
 use crate::run_step::run_step;
-use crate::sys;
+use crate::sys::{self, Forked};
 
 /// Where the stage reports; the keeper never uses this number for anything else.
 pub(crate) const REPORT: RawFd = 3;
@@ -19,7 +21,18 @@ pub(crate) const REPORT: RawFd = 3;
 /// All other descriptors are this or higher.
 pub(crate) const FIRST_OTHER: RawFd = REPORT + 1;
 
+/// The root of a container that has been entered.
+const ROOT: RawFd = FIRST_OTHER;
+
 const RLIMIT_NOFILE: u32 = 7;
+
+/// All that a container has of its own; a network that is the host's is entered to no effect.
+const NAMESPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
+    .union(ThreadNameSpaceType::PROCESS_ID)
+    .union(ThreadNameSpaceType::NETWORK)
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(ThreadNameSpaceType::CONTROL_GROUP);
 
 /// The step that stands for what the stage does by itself before the first one: no plan has so many.
 pub(crate) const BEFORE_STEPS: u32 = u32::MAX;
@@ -28,10 +41,10 @@ pub(crate) const BEFORE_STEPS: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) prepared: Prepared,
-    /// None: `/dev/null`, which is standard input already.
+    /// None: `/dev/null`, which the standard streams are already.
     pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
     pub(crate) report: OwnedFd,
     /// The limits of open files that the keeper was born with.
     pub(crate) open_files: (u64, u64),
@@ -40,8 +53,10 @@ pub(crate) struct Launch {
 /// What the steps share.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
-    /// The root file system.
+    /// The root file system. One that enters a container has none before.
     pub(crate) root: BorrowedFd<'a>,
+    /// It is not in the container yet.
+    pub(crate) outside: bool,
     /// A procfs of the container's pid namespace that is mounted nowhere: nobody else can have changed it.
     pub(crate) procfs: Option<OwnedFd>,
     /// An empty directory that nobody can write to.
@@ -67,8 +82,12 @@ fn begin(launch: &Launch) -> Result<(), Errno> {
     if let Some(stdin) = &launch.stdin {
         rustix::stdio::dup2_stdin(stdin)?;
     }
-    rustix::stdio::dup2_stdout(&launch.stdout)?;
-    rustix::stdio::dup2_stderr(&launch.stderr)?;
+    if let Some(stdout) = &launch.stdout {
+        rustix::stdio::dup2_stdout(stdout)?;
+    }
+    if let Some(stderr) = &launch.stderr {
+        rustix::stdio::dup2_stderr(stderr)?;
+    }
     sys::move_to(launch.report.as_fd(), REPORT)?;
     sys::close_on_exec_from(REPORT.cast_unsigned())?;
     keeper_lives()?;
@@ -103,7 +122,8 @@ fn willing_to_die() -> Result<(), Errno> {
 
 fn run_steps(prepared: &Prepared) -> (u32, Errno) {
     let mut stage = Stage {
-        root: prepared.root.as_fd(),
+        root: prepared.root.as_ref().map_or(CWD, AsFd::as_fd),
+        outside: prepared.root.is_none(),
         procfs: None,
         empty: None,
         alone: false,
@@ -138,6 +158,42 @@ fn gives_up_rights(step: &Flat) -> bool {
 }
 
 impl Stage<'_> {
+    /// Enters the namespaces of a process. What comes back is another process; this one ends.
+    pub(crate) fn enter(&mut self, process: BorrowedFd<'_>) -> Result<(), Errno> {
+        rustix::thread::move_into_thread_name_spaces(process, NAMESPACES)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+        if root.as_raw_fd() == ROOT {
+            let _ = root.into_raw_fd();
+        } else {
+            sys::move_to(root.as_fd(), ROOT)?;
+            drop(root);
+        }
+        // Nobody in the container sees this process before the fork, and nothing of the host is open after it.
+        sys::close_from((ROOT + 1).cast_unsigned())?;
+        let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+        match sys::fork_sibling()? {
+            Forked::Old(pid) => {
+                let entered = encode_entered(pid.as_raw_nonzero().get());
+                // Without the word the other one does not go on: a process that the keeper does not know of.
+                if rustix::io::write(sys::standing(REPORT), &entered).is_ok() {
+                    let _ = rustix::io::write(&tell, &READY);
+                }
+                sys::exit_now(0)
+            }
+            Forked::New => drop(tell),
+        }
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::io::read(&told, &mut [0; 1])? == 0 {
+            return Err(Errno::CHILD);
+        }
+        keeper_lives()?;
+        rustix::process::setsid()?;
+        self.root = sys::standing(ROOT);
+        self.outside = false;
+        Ok(())
+    }
+
     /// Closes everything of the host. From here on the process lives on without its keeper.
     fn let_go(&mut self) -> Result<(), Errno> {
         self.alone = true;

@@ -41,6 +41,9 @@ fn last_error() -> Errno {
 pub(crate) struct Namespaces(u64);
 
 impl Namespaces {
+    /// None of its own: those of a container are entered.
+    pub(crate) const NONE: Self = Self(0);
+
     /// Those of every container: mounts, processes, host name and IPC.
     #[allow(clippy::cast_sign_loss, reason = "flags are bits")]
     pub(crate) const CONTAINER: Self =
@@ -85,6 +88,37 @@ pub(crate) fn clone_process(
     Ok((pid.ok_or(Errno::INVAL)?, pidfd))
 }
 
+/// Which of the two processes of a fork this is.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    /// The one that was there before, with the number of the new one.
+    Old(Pid),
+    /// The new one.
+    New,
+}
+
+/// Forks so that the new process is a child of the caller's parent, in the pid namespace that was entered.
+pub(crate) fn fork_sibling() -> Result<Forked, Errno> {
+    // SAFETY: all fields are numbers, for which zero is a valid value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    // The signal of its end is the caller's own.
+    arguments.flags = u64::from(libc::CLONE_PARENT.cast_unsigned());
+    // SAFETY: the arguments live until the call returns, and without CLONE_VM the child has its own copy of this stack.
+    // Only a stage calls this: it has one thread, and what it owns is closed by exec or by its end.
+    let result = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_ref(&arguments),
+            size_of::<libc::clone_args>(),
+        )
+    })?;
+    if result == 0 {
+        return Ok(Forked::New);
+    }
+    let pid = i32::try_from(result).ok().and_then(Pid::from_raw);
+    pid.map(Forked::Old).ok_or(Errno::INVAL)
+}
+
 /// A panic must not unwind into the copy of the parent: leaving an `extern "C"` function that way aborts.
 #[allow(improper_ctypes_definitions, reason = "only called from here")]
 extern "C" fn run_child(child: &dyn Fn()) -> ! {
@@ -93,7 +127,7 @@ extern "C" fn run_child(child: &dyn Fn()) -> ! {
 }
 
 /// Ends the process without running anything else.
-fn exit_now(status: c_int) -> ! {
+pub(crate) fn exit_now(status: c_int) -> ! {
     // SAFETY: takes a number and does not return.
     unsafe { libc::_exit(status) }
 }

@@ -6,7 +6,7 @@ use crate::devices;
 use crate::error::PlanError;
 use crate::facts::{CgroupLayout, Facts, Hierarchy};
 use crate::mounts::system_mount;
-use crate::spec::{CgroupNamespace, CpuQuota, Limits, Placement, Spec};
+use crate::spec::{CgroupNamespace, CpuQuota, Limits, Spec};
 use crate::step::{DeviceControl, HostMount, HostStep, MountFlags, MountOption, NewMount, StageStep};
 
 /// Where a container sees control groups.
@@ -30,12 +30,9 @@ pub(crate) struct Cgroup<'a> {
 }
 
 impl<'a> Cgroup<'a> {
-    pub(crate) fn new(spec: &'a Spec, facts: &'a Facts, placement: &Placement) -> Result<Self, PlanError> {
-        let parts: Vec<&str> = placement
-            .cgroup_parent
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect();
+    /// `parent` is the engine's directory, relative to the mount points.
+    pub(crate) fn new(spec: &'a Spec, facts: &'a Facts, parent: &str) -> Result<Self, PlanError> {
+        let parts: Vec<&str> = parent.split('/').filter(|part| !part.is_empty()).collect();
         let clean = |part: &&str| *part != "." && *part != ".." && !part.contains('\0');
         if parts.is_empty() || !parts.iter().all(clean) {
             return Err(PlanError::Placement {
@@ -114,15 +111,21 @@ impl<'a> Cgroup<'a> {
 
     /// Joins every tree, and makes them the roots of what is seen.
     pub(crate) fn join(&self) -> Vec<StageStep> {
+        let mut steps = self.join_running();
+        if self.spec.cgroup_namespace == CgroupNamespace::Private {
+            steps.push(StageStep::UnshareCgroup);
+        }
+        steps
+    }
+
+    /// Joins every tree of a container that has its namespace already.
+    pub(crate) fn join_running(&self) -> Vec<StageStep> {
         let mut steps = Vec::new();
         if let CgroupLayout::V1 { hierarchies } = self.layout {
             let join = |hierarchy: &Hierarchy| StageStep::JoinCgroup {
                 tasks: hierarchy.mount.join(&self.own).join("tasks"),
             };
             steps.extend(hierarchies.iter().map(join));
-        }
-        if self.spec.cgroup_namespace == CgroupNamespace::Private {
-            steps.push(StageStep::UnshareCgroup);
         }
         steps
     }

@@ -39,6 +39,12 @@ pub enum PlanError {
     /// Neither the request nor the image says what to run.
     #[error("No command specified")]
     NoCommand,
+    /// A restart policy that does not exist.
+    #[error("invalid restart policy '{0}'")]
+    RestartPolicy(String),
+    /// An exec of nothing.
+    #[error("No exec command specified")]
+    NoExecCommand,
     /// A signal that does not exist.
     #[error("Invalid signal: {0}")]
     Signal(String),

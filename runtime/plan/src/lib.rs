@@ -19,13 +19,13 @@ mod user;
 
 pub use error::PlanError;
 pub use facts::{Architecture, CgroupLayout, Facts, Hierarchy};
-pub use plan::plan;
-pub use resolve::resolve;
+pub use plan::{plan, plan_exec};
+pub use resolve::{resolve, resolve_exec};
 pub use spec::{
-    CgroupNamespace, CpuQuota, Dns, ExtraHost, Limits, MountSource, Network, Placement, PublishedPort, Spec,
-    UserMount,
+    CgroupNamespace, CpuQuota, Dns, ExecPlacement, ExecSpec, ExtraHost, Limits, MountSource, Network,
+    Placement, PublishedPort, Spec, UserMount,
 };
 pub use step::{
     Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, HostMount, HostStep, MountFlags,
-    MountOption, NewMount, Node, PLAN_VERSION, Plan, Protocol, Rlimit, StageStep, Stdin,
+    MountOption, NewMount, Node, PLAN_VERSION, Plan, Protocol, Rlimit, StageStep, Stdin, TerminalSize,
 };

@@ -1,12 +1,17 @@
 //! Puts the parts of a plan together, in the order in which they have to be done.
 
+use std::path::PathBuf;
+
 use crate::cgroup::Cgroup;
 use crate::error::PlanError;
 use crate::facts::Facts;
-use crate::spec::{Placement, Spec};
+use crate::spec::{ExecPlacement, ExecSpec, Placement, Spec};
 use crate::step::{Command, HostStep, PLAN_VERSION, Plan, StageStep, Stdin};
 use crate::user::{Account, Accounts};
 use crate::{devices, mounts, network, seccomp};
+
+/// What a terminal is taken for unless somebody says otherwise; Docker's.
+const TERM: &str = "TERM=xterm";
 
 /// Directories of `PATH` that are searched; nobody has more, and the stage opens nothing beyond its plan.
 const MAX_SEARCH: usize = 256;
@@ -22,16 +27,67 @@ pub fn plan(spec: &Spec, facts: &Facts, placement: &Placement) -> Result<Plan, P
         group: &placement.group,
     };
     let account = accounts.find(&spec.user, &spec.groups)?;
-    let group = Cgroup::new(spec, facts, placement)?;
+    let group = Cgroup::new(spec, facts, &placement.cgroup_parent)?;
     Ok(Plan {
         version: PLAN_VERSION,
         id: spec.id.clone(),
-        log_path: placement.container_dir.join(format!("{}-json.log", spec.id)),
+        log_path: Some(placement.container_dir.join(format!("{}-json.log", spec.id))),
         stdin: spec.stdin,
         born_in: group.born_in(),
         oom_counter: group.oom_counter(),
         host: host_steps(spec, placement, &group)?,
         stage: stage_steps(spec, facts, placement, &group, &account)?,
+    })
+}
+
+/// Decides what it takes to run another process in a running container: its rights are those of the container.
+///
+/// # Errors
+/// Users and groups that the container does not know.
+pub fn plan_exec(
+    spec: &Spec,
+    facts: &Facts,
+    exec: &ExecSpec,
+    placement: &ExecPlacement,
+) -> Result<Plan, PlanError> {
+    let accounts = Accounts {
+        passwd: &placement.passwd,
+        group: &placement.group,
+    };
+    let account = accounts.find(exec.user.as_ref().unwrap_or(&spec.user), &spec.groups)?;
+    let group = Cgroup::new(spec, facts, &placement.cgroup_parent)?;
+    let mut stage = group.join_running();
+    if spec.oom_score_adj != 0 {
+        stage.push(StageStep::OomScoreAdj {
+            value: spec.oom_score_adj,
+        });
+    }
+    stage.push(StageStep::EnterContainer { id: spec.id.clone() });
+    match exec.terminal {
+        Some(size) => stage.push(StageStep::Terminal { size, console: false }),
+        None if exec.stdin == Stdin::Null => stage.push(StageStep::NullInput),
+        None => {}
+    }
+    stage.extend(keyring_and_limits(spec));
+    let directory = exec.working_dir.as_ref().unwrap_or(&spec.working_dir);
+    stage.extend(place(&account, directory.clone(), true));
+    stage.extend(rights(spec, facts, &account)?);
+    let terminal = exec.terminal.is_some();
+    stage.push(StageStep::Exec(command(
+        &exec.command,
+        exec.env.clone(),
+        &account,
+        terminal,
+    )));
+    Ok(Plan {
+        version: PLAN_VERSION,
+        id: exec.id.clone(),
+        log_path: None,
+        stdin: exec.stdin,
+        born_in: group.born_in(),
+        oom_counter: None,
+        host: Vec::new(),
+        stage,
     })
 }
 
@@ -74,7 +130,13 @@ fn stage_steps(
     steps.extend(inside(spec, facts, group));
     steps.extend(process(spec, account));
     steps.extend(rights(spec, facts, account)?);
-    steps.push(StageStep::Exec(command(spec, account)));
+    let terminal = spec.terminal.is_some();
+    steps.push(StageStep::Exec(command(
+        &spec.command,
+        spec.env.clone(),
+        account,
+        terminal,
+    )));
     Ok(steps)
 }
 
@@ -84,8 +146,10 @@ fn inside(spec: &Spec, facts: &Facts, group: &Cgroup<'_>) -> Vec<StageStep> {
     if spec.readonly_rootfs {
         steps.push(StageStep::ReadonlyRoot);
     }
-    if spec.stdin == Stdin::Null {
-        steps.push(StageStep::NullInput);
+    match spec.terminal {
+        Some(size) => steps.push(StageStep::Terminal { size, console: true }),
+        None if spec.stdin == Stdin::Null => steps.push(StageStep::NullInput),
+        None => {}
     }
     steps.push(StageStep::Hostname {
         name: spec.hostname.clone(),
@@ -116,19 +180,29 @@ fn inside(spec: &Spec, facts: &Facts, group: &Cgroup<'_>) -> Vec<StageStep> {
 
 /// What belongs to the process, while it is still root.
 fn process(spec: &Spec, account: &Account) -> Vec<StageStep> {
-    let mut steps = vec![StageStep::SessionKeyring {
-        name: spec.id.clone(),
-    }];
-    steps.extend(spec.rlimits.iter().cloned().map(StageStep::Rlimit));
+    let mut steps = keyring_and_limits(spec);
     if spec.oom_score_adj != 0 {
         steps.push(StageStep::OomScoreAdj {
             value: spec.oom_score_adj,
         });
     }
-    steps.push(StageStep::Umask { mode: 0o022 });
-    steps.push(StageStep::WorkingDirectory {
-        path: spec.working_dir.clone(),
-    });
+    steps.extend(place(account, spec.working_dir.clone(), false));
+    steps
+}
+
+fn keyring_and_limits(spec: &Spec) -> Vec<StageStep> {
+    let mut steps = vec![StageStep::SessionKeyring {
+        name: spec.id.clone(),
+    }];
+    steps.extend(spec.rlimits.iter().cloned().map(StageStep::Rlimit));
+    steps
+}
+
+fn place(account: &Account, path: PathBuf, existing: bool) -> Vec<StageStep> {
+    let mut steps = vec![
+        StageStep::Umask { mode: 0o022 },
+        StageStep::WorkingDirectory { path, existing },
+    ];
     let uid = account.credentials.uid;
     if uid != 0 {
         steps.push(StageStep::OwnStreams { uid });
@@ -169,15 +243,17 @@ fn rights(spec: &Spec, facts: &Facts, account: &Account) -> Result<Vec<StageStep
     })
 }
 
-fn command(spec: &Spec, account: &Account) -> Command {
-    let mut env = spec.env.clone();
+fn command(words: &[String], mut env: Vec<String>, account: &Account, terminal: bool) -> Command {
+    if terminal && !env.iter().any(|variable| variable.starts_with("TERM=")) {
+        env.push(TERM.to_owned());
+    }
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(format!("HOME={}", account.home));
     }
-    let name = spec.command.first().map_or("", |name| name.as_str());
+    let name = words.first().map_or("", |name| name.as_str());
     Command {
         candidates: candidates(name, &env),
-        argv: spec.command.clone(),
+        argv: words.to_vec(),
         env,
     }
 }

@@ -1,6 +1,7 @@
 //! From a create request to a specification: what is not supported is refused by name, never ignored.
 
 mod dns;
+mod exec;
 mod limits;
 mod mounts;
 mod ports;
@@ -17,7 +18,9 @@ use crate::cgroup;
 use crate::error::PlanError;
 use crate::facts::Facts;
 use crate::spec::{CgroupNamespace, Network, Spec};
-use crate::step::Stdin;
+use crate::step::{Stdin, TerminalSize};
+
+pub use exec::resolve_exec;
 
 /// Bytes of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 * 1024 * 1024;
@@ -62,9 +65,11 @@ pub fn resolve(
         domainname: process::domainname(&config.domainname)?,
         stdin: match (config.open_stdin, config.stdin_once) {
             (false, _) => Stdin::Null,
-            (true, true) => Stdin::Once,
-            (true, false) => Stdin::Open,
+            // A terminal has no end of input: that is a character on it.
+            (true, true) if !config.tty => Stdin::Once,
+            (true, _) => Stdin::Open,
         },
+        terminal: config.tty.then(|| terminal_size(&host.console_size)),
         network,
         published: ports::resolve(request, image, network)?,
         stop_signal: process::stop_signal(config, image)?,
@@ -89,6 +94,15 @@ pub fn resolve(
             _ => CgroupNamespace::Private,
         },
     })
+}
+
+/// Lines and columns as clients write them; what does not fit is not known.
+fn terminal_size(size: &[u32]) -> TerminalSize {
+    let part = |place: usize| size.get(place).and_then(|number| u16::try_from(*number).ok());
+    TerminalSize {
+        rows: part(0).unwrap_or_default(),
+        columns: part(1).unwrap_or_default(),
+    }
 }
 
 /// The network that the request asks for.

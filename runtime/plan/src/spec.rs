@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::{Endpoint, MountFlags, MountOption, Protocol, Rlimit, Stdin};
+use crate::step::{Endpoint, MountFlags, MountOption, Protocol, Rlimit, Stdin, TerminalSize};
 
 /// A container, completely described. Kept in its record: every start makes a plan of it.
 #[allow(clippy::struct_excessive_bools, reason = "each is one option of a request")]
@@ -31,6 +31,9 @@ pub struct Spec {
     pub domainname: String,
     /// What standard input is.
     pub stdin: Stdin,
+    /// It has a terminal, of this size at first.
+    #[serde(default)]
+    pub terminal: Option<TerminalSize>,
     /// Which network it has.
     pub network: Network,
     /// Ports to be published. Only a container on the bridge has any.
@@ -207,4 +210,34 @@ pub struct Placement {
     pub cgroup_parent: String,
     /// The published ports, with every host port chosen.
     pub ports: Vec<PublishedPort>,
+}
+
+/// Another process in a running container: a request that has been checked and completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecSpec {
+    /// Letters and digits.
+    pub id: String,
+    /// The command and its arguments; at least one word.
+    pub command: Vec<String>,
+    /// `NAME=value`, the container's and its own.
+    pub env: Vec<String>,
+    /// As in [`Spec::user`]; the container's own without.
+    pub user: Option<String>,
+    /// Absolute and clean; the container's own without.
+    pub working_dir: Option<PathBuf>,
+    /// What standard input is.
+    pub stdin: Stdin,
+    /// It has a terminal, of this size at first.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// What is known of a running container when a process is added to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecPlacement {
+    /// The container's `/etc/passwd`; empty when there is none.
+    pub passwd: String,
+    /// The container's `/etc/group`; empty when there is none.
+    pub group: String,
+    /// As in [`Placement::cgroup_parent`].
+    pub cgroup_parent: String,
 }

@@ -18,8 +18,8 @@ pub struct Plan {
     pub version: u32,
     /// The container's id: letters, digits, `_`, `-` and `.`.
     pub id: String,
-    /// The json-file log; made with mode 0640 when it is not there, else appended to.
-    pub log_path: PathBuf,
+    /// The json-file log; made with mode 0640 when it is not there, else appended to. Without it nothing is kept.
+    pub log_path: Option<PathBuf>,
     /// What the container's standard input is.
     pub stdin: Stdin,
     /// cgroup v2: the directory that the process is born into. On v1 it joins by [`StageStep::JoinCgroup`].
@@ -29,7 +29,8 @@ pub struct Plan {
     pub oom_counter: Option<PathBuf>,
     /// Done by the daemon, in this order, before anything of the container runs. Undone in reverse.
     pub host: Vec<HostStep>,
-    /// Done by the container's first process, in this order. It has pid, mount, UTS and IPC namespaces of its own already.
+    /// Done by the first process, in this order. It has pid, mount, UTS and IPC namespaces of its own already, unless
+    /// it enters a container that runs ([`StageStep::EnterContainer`]).
     pub stage: Vec<StageStep>,
 }
 
@@ -185,6 +186,12 @@ pub struct Endpoint {
 /// Until [`StageStep::PivotRoot`] the process still sees the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StageStep {
+    /// Enters the namespaces of a container that runs. What goes on is another process: pid namespaces hold only for
+    /// children. A plan with this step makes and mounts nothing.
+    EnterContainer {
+        /// Which.
+        id: String,
+    },
     /// Enters the network namespace that the host steps made. A container with the host's network has no such step.
     EnterNetwork,
     /// cgroup v1: joins by writing `0` to `tasks`, the only quick way.
@@ -224,6 +231,13 @@ pub enum StageStep {
     ReadonlyRoot,
     /// Opens the container's `/dev/null` as standard input.
     NullInput,
+    /// Makes a terminal: the standard streams and the controlling terminal of the process. The keeper gets its other end.
+    Terminal {
+        /// How large it is at first.
+        size: TerminalSize,
+        /// It is `/dev/console` too.
+        console: bool,
+    },
     /// Sets the host name of the UTS namespace.
     Hostname {
         /// At most 64 bytes.
@@ -272,6 +286,9 @@ pub enum StageStep {
     WorkingDirectory {
         /// Which.
         path: PathBuf,
+        /// A missing one is not made, but a failure.
+        #[serde(default)]
+        existing: bool,
     },
     /// Gives the standard streams to the container's user.
     OwnStreams {
@@ -301,6 +318,15 @@ pub enum StageStep {
     },
     /// Becomes the command: the first candidate that is there. The last step.
     Exec(Command),
+}
+
+/// How large a terminal is, in characters; 0 for not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// A new file system.
@@ -427,5 +453,26 @@ impl Command {
     #[must_use]
     pub fn name(&self) -> &str {
         self.argv.first().map_or("", |name| name.as_str())
+    }
+}
+
+impl Plan {
+    /// The running container that the plan's process enters; none when it is a container's first process.
+    #[must_use]
+    pub fn enters(&self) -> Option<&str> {
+        self.stage.iter().find_map(|step| {
+            if let StageStep::EnterContainer { id } = step {
+                Some(id.as_str())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The process has a terminal.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        let terminal = |step: &StageStep| matches!(step, StageStep::Terminal { .. });
+        self.stage.iter().any(terminal)
     }
 }

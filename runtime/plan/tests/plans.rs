@@ -1,5 +1,5 @@
 //! One file in `plans/` for each option of a request: the request, and what the plan says. `plain.txt` and
-//! `plain-v2.txt` show whole plans; the others show how theirs differs from the one of the same cgroup version.
+//! `plain-v2.txt` show whole plans, as do those with an `exec` line; the others show how theirs differs from the one of the same cgroup version.
 //!
 //! A file that does not match is written anew below the target directory, for comparison.
 
@@ -8,10 +8,10 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use berth_plan::{
-    Architecture, CgroupLayout, Endpoint, Facts, Hierarchy, Network, Placement, PlanError, PublishedPort,
-    plan, resolve,
+    Architecture, CgroupLayout, Endpoint, ExecPlacement, Facts, Hierarchy, Network, Placement, PlanError,
+    PublishedPort, Spec, plan, plan_exec, resolve, resolve_exec,
 };
-use berth_wire::docker::{CreateRequest, ImageConfig};
+use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, ImageConfig};
 use serde_json::Value;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -69,10 +69,12 @@ struct Case {
     request: CreateRequest,
     image: ImageConfig,
     v2: bool,
+    /// Another process in the container; the plan is its then.
+    exec: Option<ExecConfig>,
 }
 
 impl Case {
-    /// Lines `request {…}`, `image {…}` and `cgroup v2`.
+    /// Lines `request {…}`, `image {…}`, `exec {…}` and `cgroup v2`.
     fn read(text: &str) -> Self {
         let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
         let json = |key: &str| line(key).unwrap_or("{}").to_owned();
@@ -80,6 +82,7 @@ impl Case {
             request: serde_json::from_str(&json("request ")).expect("a request"),
             image: serde_json::from_str(&json("image ")).expect("an image"),
             v2: text.lines().any(|line| line == "cgroup v2"),
+            exec: line("exec ").map(|json| serde_json::from_str(json).expect("an exec request")),
         }
     }
 
@@ -88,6 +91,7 @@ impl Case {
             request: serde_json::from_str(r#"{"Cmd":["true"]}"#).expect("a request"),
             image: ImageConfig::default(),
             v2,
+            exec: None,
         }
     }
 
@@ -101,6 +105,9 @@ impl Case {
             request.config.cmd = Self::plain(self.v2).request.config.cmd;
         }
         let spec = resolve(&request, &self.image, ID, "name", &facts)?;
+        if let Some(exec) = &self.exec {
+            return exec_plan(exec, &spec, &facts);
+        }
         let ports = spec
             .published
             .iter()
@@ -120,6 +127,16 @@ impl Case {
         };
         plan(&spec, &facts, &placement).map(|plan| lines(&plan))
     }
+}
+
+fn exec_plan(exec: &ExecConfig, spec: &Spec, facts: &Facts) -> Result<Vec<String>, PlanError> {
+    let exec = resolve_exec(exec, &ExecStart::default(), "EXEC", spec)?;
+    let placement = ExecPlacement {
+        passwd: PASSWD.to_owned(),
+        group: GROUP.to_owned(),
+        cgroup_parent: "berth".to_owned(),
+    };
+    plan_exec(spec, facts, &exec, &placement).map(|plan| lines(&plan))
 }
 
 fn endpoint() -> Endpoint {
@@ -187,6 +204,9 @@ fn word(value: &Value) -> String {
     match value {
         Value::String(text) if !text.is_empty() && !text.contains([' ', '\n', '\t', '"']) => text.clone(),
         Value::Object(object) if object.contains_key("kind") => rule(value),
+        Value::Object(object) if object.contains_key("rows") => {
+            format!("{}x{}", object["rows"], object["columns"])
+        }
         Value::Object(object) => match (object.get("key"), object.get("value")) {
             (Some(key), Some(Value::Null)) => word(key),
             (Some(key), Some(value)) => format!("{}={}", word(key), word(value)),
@@ -251,7 +271,7 @@ fn render(name: &str, text: &str) -> String {
     let head = text.split("\n\n").next().unwrap_or_default().trim_end();
     let body = match case.plan() {
         Err(error) => vec![format!("refused: {error}")],
-        Ok(lines) if name.starts_with("plain") => lines,
+        Ok(lines) if name.starts_with("plain") || case.exec.is_some() => lines,
         Ok(lines) => difference(&Case::plain(case.v2).plan().expect("a plan"), &lines),
     };
     format!("{head}\n\n{}\n", body.join("\n"))

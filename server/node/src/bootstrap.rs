@@ -1,31 +1,200 @@
-//! How a member comes to be: alone, under the identity that its data directory holds.
+//! How a member comes to be: alone, or as one of those that form a cluster together; and under the identity that its data
+//! directory holds ever after.
 
-use crate::disk::Identity;
-use crate::error::NodeError;
-use berth_replica::{Limits, ReplicaConfig};
+use crate::config::{InitialCluster, NodeConfig};
+use crate::disk::{Disk, Forming, Founding, Identity};
+use crate::error::{BootstrapError, NodeError};
+use berth_replica::{Limits, Member, Millis, ReplicaConfig};
 use rustix::rand::{GetRandomFlags, getrandom};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The store's index before the first write of a client. A fresh single member of etcd stands there, because its own
 /// records (peer URLs, name and client URLs, cluster version) took these indexes, and clients' tests count on it.
 pub(crate) const FIRST_INDEX: u64 = 3;
 
-/// The settings of the one member of a cluster of one.
-pub(crate) fn replica_config(identity: &Identity, snapshot_count: u64) -> Result<ReplicaConfig, NodeError> {
+/// The longest tick: what is due expires with the next one, however slow the heart beats.
+const MAX_TICK_MS: Millis = 100;
+
+/// What a request is waited for beside two election time-outs, as etcd has it.
+const REQUEST_MS: Millis = 5_000;
+
+/// Founders of a cluster: each costs every write a message, and more than a handful of voters help nobody.
+const MAX_FOUNDERS: usize = 15;
+
+/// The times of the settings in ticks, of which each heartbeat has as few as may be.
+pub(crate) fn limits(config: &NodeConfig) -> Limits {
+    let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
+    let heartbeat = millis(config.heartbeat).max(1);
+    let heartbeat_ticks = heartbeat.div_ceil(MAX_TICK_MS);
+    let tick_ms = heartbeat / heartbeat_ticks;
+    let election = millis(config.election_timeout);
+    let count = |ticks: Millis| usize::try_from(ticks).unwrap_or(usize::MAX);
+    Limits {
+        tick_ms,
+        heartbeat_ticks: count(heartbeat_ticks),
+        // Raft needs it to be longer than a heartbeat.
+        election_ticks: count(election.div_ceil(tick_ms).max(heartbeat_ticks + 1)),
+        snapshot_count: config.snapshot_count,
+        request_timeout_ms: election.saturating_mul(2).saturating_add(REQUEST_MS),
+        ..Limits::default()
+    }
+}
+
+/// What a first start would make of the settings. A directory that holds a member already goes on as that one, whatever is
+/// said about the forming of a cluster now.
+pub(crate) fn forming(config: &NodeConfig) -> Result<Forming, BootstrapError> {
+    let Some(initial) = &config.initial_cluster else {
+        return Ok(Forming::default());
+    };
+    if Disk::holds_member(&config.data_dir) {
+        return Ok(Forming::default());
+    }
+    check_urls(initial)?;
+    let named = initial.members.iter().find(|member| member.name == config.name);
+    let own = named.ok_or_else(|| BootstrapError::Unnamed {
+        name: config.name.clone(),
+    })?;
+    let advertised = &config.advertise_peer_urls;
+    if !advertised.is_empty() && sorted(advertised) != sorted(&own.peer_urls) {
+        return Err(BootstrapError::OtherUrls {
+            name: config.name.clone(),
+            named: own.peer_urls.join(","),
+            advertised: advertised.join(","),
+        });
+    }
+    if initial.existing {
+        return Err(BootstrapError::Existing);
+    }
+    if initial.members.len() == 1 {
+        return Ok(Forming::default());
+    }
+    if config.peer_listen.is_none() {
+        return Err(BootstrapError::NoPeerAddress);
+    }
+    let founders: Vec<Member> = initial
+        .members
+        .iter()
+        .map(|member| Member {
+            id: member_id(&member.peer_urls, &initial.token),
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+            client_urls: Vec::new(),
+        })
+        .collect();
+    let ids: BTreeSet<u64> = founders.iter().map(|member| member.id).collect();
+    Ok(Forming {
+        identity: Some(Identity {
+            member: member_id(&own.peer_urls, &initial.token),
+            cluster: cluster_id(&ids),
+        }),
+        founders,
+    })
+}
+
+fn check_urls(initial: &InitialCluster) -> Result<(), BootstrapError> {
+    let mut seen = BTreeSet::new();
+    if initial.members.len() > MAX_FOUNDERS {
+        return Err(BootstrapError::TooMany { limit: MAX_FOUNDERS });
+    }
+    for url in initial.members.iter().flat_map(|member| &member.peer_urls) {
+        if !is_peer_url(url) {
+            return Err(BootstrapError::Url { url: url.clone() });
+        }
+        if !seen.insert(url.trim_end_matches('/')) {
+            return Err(BootstrapError::Twice { url: url.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is `http://HOST:PORT`.
+fn is_peer_url(url: &str) -> bool {
+    let place = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let parts = place.and_then(|place| place.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+fn sorted(urls: &[String]) -> Vec<&str> {
+    let mut urls: Vec<&str> = urls.iter().map(|url| url.trim_end_matches('/')).collect();
+    urls.sort_unstable();
+    urls
+}
+
+/// The same for all founders, and another one under each token.
+fn member_id(peer_urls: &[String], token: &str) -> u64 {
+    let mut text = sorted(peer_urls).concat();
+    text.push_str(token);
+    id_of(text.as_bytes())
+}
+
+fn cluster_id(members: &BTreeSet<u64>) -> u64 {
+    let bytes: Vec<u8> = members.iter().flat_map(|id| id.to_be_bytes()).collect();
+    id_of(&bytes)
+}
+
+/// The beginning of a digest; never 0.
+fn id_of(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first).max(1)
+}
+
+/// What this member tells others about itself; its id is known when the data directory is open.
+pub(crate) fn own_member(
+    config: &NodeConfig,
+    client_addrs: &[SocketAddr],
+    peer_addr: Option<SocketAddr>,
+) -> Member {
+    let urls = |addresses: &[SocketAddr]| {
+        let urls = addresses.iter().map(|address| format!("http://{address}"));
+        urls.collect::<Vec<_>>()
+    };
+    let client_urls = if config.advertise_client_urls.is_empty() {
+        urls(client_addrs)
+    } else {
+        config.advertise_client_urls.clone()
+    };
+    let initial = config.initial_cluster.as_ref();
+    let named = initial.and_then(|initial| initial.members.iter().find(|member| member.name == config.name));
+    let peer_urls = match named {
+        _ if !config.advertise_peer_urls.is_empty() => config.advertise_peer_urls.clone(),
+        Some(member) => member.peer_urls.clone(),
+        None => peer_addr.map(|address| urls(&[address])).unwrap_or_default(),
+    };
+    Member {
+        id: 0,
+        name: config.name.clone(),
+        peer_urls,
+        client_urls,
+    }
+}
+
+/// The settings of a member.
+pub(crate) fn replica_config(founding: &Founding, limits: Limits) -> Result<ReplicaConfig, NodeError> {
+    let id = founding.identity.member;
+    let voters = if founding.founders.is_empty() {
+        vec![id]
+    } else {
+        founding.founders.iter().map(|member| member.id).collect()
+    };
     Ok(ReplicaConfig {
-        id: identity.member,
-        voters: vec![identity.member],
+        id,
+        voters,
         incarnation: random()?,
         seed: random()?,
-        limits: Limits {
-            snapshot_count,
-            ..Limits::default()
-        },
+        limits,
     })
 }
 
 /// A number that no other start of any member has.
-fn random() -> Result<u64, NodeError> {
+pub(crate) fn random() -> Result<u64, NodeError> {
     let mut bytes = [0; 8];
     let filled = getrandom(&mut bytes, GetRandomFlags::empty())
         .map_err(|errno| NodeError::Random(io::Error::from(errno)))?;
@@ -34,3 +203,6 @@ fn random() -> Result<u64, NodeError> {
     }
     Ok(u64::from_ne_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What a node is started with.
 
+use crate::error::BootstrapError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Where clients are served; port 0 takes a free one, see [`crate::Node::client_addrs`].
     pub client_listen: Vec<SocketAddr>,
-    /// Where other members would be served; `None` binds nothing. Clusters of more than one member are refused there.
+    /// Where other members are served; `None` binds nothing. A member of a cluster of several needs one.
     pub peer_listen: Option<SocketAddr>,
     /// The URLs that members and machines lists tell clients; if empty, the addresses that are listened on.
     pub advertise_client_urls: Vec<String>,
     /// The URLs that the members list tells other members; if empty, the address that is listened on.
     pub advertise_peer_urls: Vec<String>,
+    /// The members that form the cluster; `None`: this one alone. It counts at the first start only.
+    pub initial_cluster: Option<InitialCluster>,
     /// Entries applied between two snapshots.
     pub snapshot_count: u64,
     /// Time between two heartbeats of a leader; at least a millisecond.
@@ -30,6 +33,53 @@ pub struct NodeConfig {
     pub cors: Vec<String>,
     /// What `PUT /config/local/log` does; `None` refuses it.
     pub set_log_level: Option<SetLogLevel>,
+}
+
+/// The members that form a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialCluster {
+    /// All of them, the one being started too.
+    pub members: Vec<InitialMember>,
+    /// Tells clusters apart that are formed at the same URLs.
+    pub token: String,
+    /// The cluster is there already, and this member joins it.
+    pub existing: bool,
+}
+
+/// A member that forms a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it.
+    pub peer_urls: Vec<String>,
+}
+
+impl InitialCluster {
+    /// Reads `NAME=URL[,NAME=URL..]`; a name that stands there several times has several URLs.
+    ///
+    /// # Errors
+    /// When a part is not of this form.
+    pub fn parse(text: &str) -> Result<Vec<InitialMember>, BootstrapError> {
+        let mut members: Vec<InitialMember> = Vec::new();
+        for part in text.split(',') {
+            let split = part.trim().split_once('=');
+            let (name, url) = split
+                .filter(|(name, url)| !name.is_empty() && !url.is_empty())
+                .ok_or_else(|| BootstrapError::Form {
+                    part: part.to_owned(),
+                })?;
+            let url = url.to_owned();
+            match members.iter_mut().find(|member| member.name == name) {
+                Some(member) => member.peer_urls.push(url),
+                None => members.push(InitialMember {
+                    name: name.to_owned(),
+                    peer_urls: vec![url],
+                }),
+            }
+        }
+        Ok(members)
+    }
 }
 
 /// A level of the log, as `/config/local/log` has them.

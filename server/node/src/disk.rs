@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! lock                      held with flock while the member runs
-//! member                    version of this layout, identity
+//! member                    version of this layout, identity, founders of the cluster
+//! acquaintances             the other members and their data directories
 //! log/<number>.wal          the write-ahead log (disk/log.rs)
 //! snapshots/<index>-<term>/ images, the newest two (disk/snapshots.rs)
 //! ```
 
+mod acquaintances;
 mod error;
 mod figures;
 mod files;
@@ -21,9 +23,10 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use acquaintances::Acquaintances;
 pub use error::DiskError;
-pub(crate) use figures::DiskFigures;
-pub(crate) use identity::Identity;
+pub(crate) use figures::{DiskFigures, FSYNC_BUCKETS};
+pub(crate) use identity::{Forming, Founding, Identity};
 pub(crate) use prepare::Room;
 pub(crate) use snapshots::Snapshots;
 
@@ -86,34 +89,41 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) disk: Disk,
-    pub(crate) identity: Identity,
+    pub(crate) founding: Founding,
+    pub(crate) acquaintances: Acquaintances,
     /// What it held.
     pub(crate) recovered: Recovered,
 }
 
 impl Disk {
     /// Makes the directory when it is missing, takes its lock, and recovers. Blocks.
-    pub(crate) fn open(data_dir: &Path) -> Result<Opened, DiskError> {
-        Disk::open_with(data_dir, Options::default())
+    pub(crate) fn open(data_dir: &Path, forming: &Forming) -> Result<Opened, DiskError> {
+        Disk::open_with(data_dir, forming, Options::default())
     }
 
-    fn open_with(data_dir: &Path, options: Options) -> Result<Opened, DiskError> {
+    /// Whether a member was made in the directory, so that it goes on as that one.
+    pub(crate) fn holds_member(data_dir: &Path) -> bool {
+        data_dir.join("member").exists()
+    }
+
+    fn open_with(data_dir: &Path, forming: &Forming, options: Options) -> Result<Opened, DiskError> {
         files::make_dir(data_dir)?;
         let lock = lock(data_dir)?;
         let identity_path = data_dir.join("member");
         let (log_dir, snapshots_dir) = (data_dir.join("log"), data_dir.join("snapshots"));
-        let identity = Identity::read(&identity_path)?;
+        let founding = Founding::read(&identity_path)?;
+        let acquaintances = Acquaintances::open(&data_dir.join("acquaintances"))?;
         files::make_dir(&log_dir)?;
         files::make_dir(&snapshots_dir)?;
         let figures = Arc::new(DiskFigures::default());
         let snapshots = Snapshots::open(&snapshots_dir)?;
-        let (mut log, replay) = Log::open(&log_dir, &options, identity.is_none(), Arc::clone(&figures))?;
-        let identity = match identity {
-            Some(identity) => identity,
+        let (mut log, replay) = Log::open(&log_dir, &options, founding.is_none(), Arc::clone(&figures))?;
+        let founding = match founding {
+            Some(founding) => founding,
             // A first start that was cut off may leave an empty log. With anything in it this member has a past, and
             // under a new identity it would break the promises it made.
             None if replay.is_empty() && snapshots.newest_first().is_empty() => {
-                Identity::create(&identity_path)?
+                Founding::create(&identity_path, forming)?
             }
             None => return Err(corrupt(&identity_path, 0, "the identity of this member is gone")),
         };
@@ -128,7 +138,8 @@ impl Disk {
         };
         Ok(Opened {
             disk,
-            identity,
+            founding,
+            acquaintances,
             recovered,
         })
     }

@@ -3,14 +3,16 @@
 use crate::clock::Times;
 use crate::disk::{Disk, DiskError};
 use crate::handle::{Opening, Published, Request, Shared};
-use crate::hub::{Hub, Notice};
+use crate::hub::Hub;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use berth_replica::{
     Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role, SnapshotMark, Status,
 };
 use berth_store::Store;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -54,10 +56,20 @@ pub(crate) struct Effects {
     requests: SyncSender<Request>,
     snapshot: Option<JoinHandle<()>>,
     inputs: Vec<Input>,
+    pub(crate) peers: Peers,
+    /// The membership is another than the one that `peers` follows.
+    pub(crate) roster_changed: bool,
+    /// A change of the membership that tells what a member says about itself, without an answer.
+    pub(crate) publishing: Option<RequestId>,
 }
 
 impl Effects {
-    pub(crate) fn new(disk: Disk, shared: Arc<Shared>, requests: SyncSender<Request>) -> Effects {
+    pub(crate) fn new(
+        disk: Disk,
+        shared: Arc<Shared>,
+        requests: SyncSender<Request>,
+        peers: Peers,
+    ) -> Effects {
         let published = shared.published.load();
         let times = published.times;
         let position = Position::new(published.view.index(), &published.status);
@@ -73,6 +85,9 @@ impl Effects {
             requests,
             snapshot: None,
             inputs: Vec::new(),
+            peers,
+            roster_changed: false,
+            publishing: None,
         }
     }
 
@@ -113,12 +128,7 @@ impl Effects {
         for effect in effects {
             match effect {
                 Effect::Persist(persist) => writes.push(persist),
-                Effect::Reply(reply) => {
-                    if let Some(answer) = self.proposals.remove(&reply.id) {
-                        // Its client may have left.
-                        drop(answer.send(reply));
-                    }
-                }
+                Effect::Reply(reply) => self.answer_write(reply),
                 Effect::ReadReady { id } => self.answer_read(id, Ok(())),
                 Effect::ReadFailed { id, error } => self.answer_read(id, Err(error)),
                 Effect::WatchOpened {
@@ -132,7 +142,7 @@ impl Effects {
                     term,
                     listener,
                 }),
-                Effect::Notify { watch, event, last } => self.hub.notify(watch, Notice { event, last }),
+                Effect::Notify { watch, event, last } => self.hub.notify(watch, event, last),
                 Effect::WatchCleared {
                     watch,
                     oldest,
@@ -145,18 +155,28 @@ impl Effects {
                         end_process("the log could not be cut", &error);
                     }
                 }
-                Effect::Send(message) => {
-                    tracing::warn!(to = message.to, "message to a member that does not exist dropped");
+                Effect::Send(message) => self.peers.send(message),
+                Effect::SendSnapshot { message, store } => self.peers.send_image(message, store),
+                Effect::LeaderChanged { .. } => {
+                    Metrics::add(&self.shared.metrics.leader_changes, 1);
+                    self.peers.cluster().led();
                 }
-                Effect::SendSnapshot { message, .. } => self.inputs.push(Input::SnapshotSent {
-                    to: message.to,
-                    delivered: false,
-                }),
-                Effect::LeaderChanged { .. } => {}
+                Effect::ChangeReply(reply) => {
+                    tracing::debug!(outcome = ?reply.outcome, "a member's name and URLs are told to all");
+                    self.publishing.take_if(|id| *id == reply.id);
+                }
+                Effect::RosterChanged => self.roster_changed = true,
+                Effect::TellRemoved { to } => self.peers.tell_removed(to),
+                Effect::Removed => {
+                    tracing::error!("this member was removed from the cluster; ending");
+                    std::process::exit(1)
+                }
                 Effect::Fatal(error) => end_process("the replica cannot go on", &error),
             }
         }
-        writes.into_iter().map(|persist| self.write(&persist)).last()
+        let pending = self.proposals.len() as u64;
+        self.shared.metrics.pending.store(pending, Ordering::Relaxed);
+        writes.into_iter().map(|persist| self.write(persist)).last()
     }
 
     /// Inputs that carrying out the last batch led to.
@@ -170,12 +190,25 @@ impl Effects {
         self.join_snapshot();
     }
 
-    fn write(&mut self, persist: &Persist) -> u64 {
+    fn answer_write(&mut self, reply: Reply) {
+        if matches!(&reply.outcome, Err(error) if !matches!(error, ReplyError::Store(_))) {
+            Metrics::add(&self.shared.metrics.failed_writes, 1);
+        }
+        if let Some(answer) = self.proposals.remove(&reply.id) {
+            // Its client may have left.
+            drop(answer.send(reply));
+        }
+    }
+
+    fn write(&mut self, persist: Persist) -> u64 {
         Metrics::add(&self.shared.metrics.batches, 1);
         Metrics::add(&self.shared.metrics.entries, persist.entries.len() as u64);
         // After a failed write or sync nobody knows what is on disk: the only safe thing is to start over from it.
-        if let Err(error) = self.disk.persist(persist) {
+        if let Err(error) = self.disk.persist(&persist) {
             end_process("the log could not be written", &error);
+        }
+        for message in persist.after {
+            self.peers.send(message);
         }
         persist.number
     }

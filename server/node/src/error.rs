@@ -26,8 +26,11 @@ pub enum NodeError {
     /// What the disk held does not make a member.
     #[error("cannot go on from what the data directory holds")]
     Replica(#[from] ReplicaError),
-    /// The member does not lead: its data belong to a cluster of several members.
-    #[error("no leader: clusters of more than one member are not supported yet")]
+    /// What was said about the forming of the cluster cannot be.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The only member does not lead itself.
+    #[error("the only member does not become the leader")]
     NoLeader,
     /// The event loop's thread did not start.
     #[error("cannot start a thread")]
@@ -38,4 +41,57 @@ pub enum NodeError {
     /// The event loop ended while it was starting.
     #[error("the event loop ended while it was starting")]
     Ended,
+}
+
+/// What the flags say about the forming of the cluster cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// A part of the list has another form.
+    #[error("--initial-cluster: {part:?} is not NAME=URL")]
+    Form {
+        /// The part.
+        part: String,
+    },
+    /// A URL has another form.
+    #[error("--initial-cluster: {url:?} is not http://HOST:PORT")]
+    Url {
+        /// The URL.
+        url: String,
+    },
+    /// A URL stands there twice.
+    #[error("--initial-cluster: {url} is named twice")]
+    Twice {
+        /// The URL.
+        url: String,
+    },
+    /// There are too many.
+    #[error("--initial-cluster: more than {limit} members")]
+    TooMany {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// The member itself is missing.
+    #[error("--initial-cluster: it does not name this member, {name:?} (--name)")]
+    Unnamed {
+        /// The member's name.
+        name: String,
+    },
+    /// The member has other URLs there.
+    #[error("--initial-advertise-peer-urls: {advertised}, but --initial-cluster has {named} for {name:?}")]
+    OtherUrls {
+        /// The member's name.
+        name: String,
+        /// Those of the list.
+        named: String,
+        /// Those of the member.
+        advertised: String,
+    },
+    /// The member would have to be added to a cluster that is there.
+    #[error(
+        "--initial-cluster-state existing: the data directory holds no member, and joining is not supported yet"
+    )]
+    Existing,
+    /// Others could not reach the member.
+    #[error("--listen-peer: a member of a cluster of several needs an address for the others")]
+    NoPeerAddress,
 }

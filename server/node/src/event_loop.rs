@@ -8,11 +8,13 @@
 
 use crate::bootstrap::{self, FIRST_INDEX};
 use crate::clock::{Clock, Times};
-use crate::disk::{Disk, Opened};
+use crate::disk::{Disk, Forming, Opened};
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::handle::{Handle, MAX_REQUESTS, Published, Request, Shared, stage};
-use berth_replica::{Input, Limits, Millis, Replica, RequestId};
+use crate::parked::Parked;
+use crate::peers::{Cluster, Peers};
+use berth_replica::{Change, Input, Limits, Member, Millis, Replica, RequestId, Role};
 use berth_store::{Command, Kind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,8 +33,14 @@ const BOOTSTRAP_TURNS: usize = 64;
 /// What the thread needs to begin.
 pub(crate) struct Setup {
     pub(crate) data_dir: PathBuf,
-    pub(crate) snapshot_count: u64,
+    pub(crate) limits: Limits,
     pub(crate) clock: Clock,
+    /// What a first start makes.
+    pub(crate) forming: Forming,
+    /// What this member tells the others about itself.
+    pub(crate) own: Member,
+    /// Where connections to other members run.
+    pub(crate) runtime: tokio::runtime::Handle,
 }
 
 /// A running event loop.
@@ -74,9 +82,15 @@ struct EventLoop {
     effects: Effects,
     clock: Clock,
     next_tick: Millis,
+    tick_ms: Millis,
     /// The last write to the log that the replica has not been told of.
     written: Option<u64>,
     next_id: u64,
+    parked: Parked,
+    /// Writes can be given to the replica with a chance to be carried out.
+    led: bool,
+    /// The term in which this member, leading, saw to the first entries of the cluster.
+    tended: u64,
 }
 
 /// What a batch holds so far.
@@ -90,10 +104,13 @@ impl EventLoop {
     fn open(setup: Setup) -> Result<(EventLoop, Handle), NodeError> {
         let Opened {
             disk,
-            identity,
+            founding,
+            acquaintances,
             recovered,
-        } = Disk::open(&setup.data_dir)?;
-        let config = bootstrap::replica_config(&identity, setup.snapshot_count)?;
+        } = Disk::open(&setup.data_dir, &setup.forming)?;
+        let tick_ms = setup.limits.tick_ms;
+        let patience = setup.limits.request_timeout_ms;
+        let config = bootstrap::replica_config(&founding, setup.limits)?;
         let replica = Replica::new(config, recovered)?;
         let clock = setup.clock;
         let shared = Arc::new(Shared::new(Published {
@@ -104,18 +121,28 @@ impl EventLoop {
         let room = disk.room();
         let figures = disk.figures();
         let (sender, requests): (SyncSender<Request>, Receiver<Request>) = sync_channel(MAX_REQUESTS);
-        let effects = Effects::new(disk, Arc::clone(&shared), sender.clone());
-        let handle = Handle::new(sender, shared, identity, clock, room, figures);
+        let cluster = Cluster::new(founding, setup.own, acquaintances, sender.clone(), clock);
+        let cluster = Arc::new(cluster);
+        let mut peers = Peers::new(Arc::clone(&cluster), setup.runtime);
+        peers.follow(replica.roster());
+        let effects = Effects::new(disk, Arc::clone(&shared), sender.clone(), peers);
+        let handle = Handle::new(sender, shared, cluster, clock, room, figures);
         let mut event_loop = EventLoop {
             replica,
             requests,
             effects,
             clock,
             next_tick: 0,
+            tick_ms,
             written: None,
             next_id: 0,
+            parked: Parked::new(patience),
+            led: false,
+            tended: 0,
         };
-        event_loop.bootstrap()?;
+        if event_loop.replica.status().alone {
+            event_loop.bootstrap()?;
+        }
         Ok((event_loop, handle))
     }
 
@@ -131,14 +158,19 @@ impl EventLoop {
             if index >= FIRST_INDEX {
                 return Ok(());
             }
-            for _ in index..FIRST_INDEX {
-                let id = self.new_id();
-                let command = Command::bump();
-                self.replica
-                    .queue(Input::Propose { id, command }, self.clock.now());
-            }
+            self.bump(index, FIRST_INDEX);
         }
         Err(NodeError::NoLeader)
+    }
+
+    /// Raises the store's index by entries that change no key.
+    fn bump(&mut self, from: u64, to: u64) {
+        for _ in from..to {
+            let id = self.new_id();
+            let command = Command::bump();
+            self.replica
+                .queue(Input::Propose { id, command }, self.clock.now());
+        }
     }
 
     fn run(&mut self) {
@@ -153,6 +185,8 @@ impl EventLoop {
             self.gather(&mut batch);
             if self.stage() >= stage::ENDING_WATCHES {
                 self.effects.hub.end();
+                // Their clients are told that the member ends.
+                drop(self.parked.take());
             }
             self.turn();
         }
@@ -194,8 +228,11 @@ impl EventLoop {
         }
     }
 
-    /// Takes what is there already.
+    /// Takes what is there already; first what other members sent, which nobody else's requests may hold up.
     fn gather(&mut self, batch: &mut Batch) {
+        for arrival in self.effects.peers.cluster().inbox.take() {
+            self.replica.queue(arrival.input, self.clock.now());
+        }
         while batch.requests < BATCH_REQUESTS && batch.bytes < BATCH_BYTES {
             match self.requests.try_recv() {
                 Ok(request) => self.take(request, batch),
@@ -206,6 +243,14 @@ impl EventLoop {
 
     fn take(&mut self, request: Request, batch: &mut Batch) {
         batch.requests += 1;
+        let now = self.clock.now();
+        let parks = !self.led && self.stage() == stage::SERVING && matches!(request, Request::Propose { .. });
+        let request = if parks {
+            self.parked.add(request, now)
+        } else {
+            Some(request)
+        };
+        let Some(request) = request else { return };
         let input = match request {
             Request::Propose { command, answer } => {
                 batch.bytes += value_bytes(&command.kind);
@@ -224,7 +269,7 @@ impl EventLoop {
             Request::Wake => None,
         };
         if let Some(input) = input {
-            self.replica.queue(input, self.clock.now());
+            self.replica.queue(input, now);
         }
     }
 
@@ -238,9 +283,15 @@ impl EventLoop {
         let now = self.clock.now();
         if now >= self.next_tick {
             // Ticks that were missed during a long write stay missed: they would only hurry elections.
-            self.next_tick = now + Limits::default().tick_ms;
+            self.next_tick = now + self.tick_ms;
             self.replica.queue(Input::Tick, now);
             self.effects.tick(now);
+            self.tend(now);
+        }
+        if self.led {
+            for request in self.parked.take() {
+                self.take(request, &mut Batch::default());
+            }
         }
         for id in self.effects.hub.take_closed() {
             self.replica.queue(Input::Unwatch { id }, now);
@@ -253,6 +304,39 @@ impl EventLoop {
         self.written = self.effects.carry_out(effects);
         for input in self.effects.take_inputs() {
             self.replica.queue(input, now);
+        }
+        if std::mem::take(&mut self.effects.roster_changed) {
+            self.effects.peers.follow(self.replica.roster());
+        }
+        let status = self.replica.status();
+        let leads = status.leader == status.id;
+        self.led = status.leader != 0 && (leads || self.effects.peers.reaches(status.leader));
+    }
+
+    /// What is to be done about the other members in each tick.
+    fn tend(&mut self, now: Millis) {
+        let status = self.replica.status();
+        self.parked.expire(now, self.replica.store().index(), &status);
+        for peer in self.effects.peers.take_unreachable() {
+            self.replica.queue(Input::Unreachable { peer }, now);
+        }
+        let cluster = Arc::clone(self.effects.peers.cluster());
+        if status.role != Role::Leader || !status.ready || !cluster.is_several() {
+            return;
+        }
+        if self.tended != status.term {
+            self.tended = status.term;
+            // As in etcd: each member's URLs and its name took an index, and so did the version of the cluster.
+            let first = 2 * self.replica.roster().voters.len() as u64 + 1;
+            self.bump(self.replica.store().index(), first);
+        }
+        if self.effects.publishing.is_none()
+            && let Some(member) = cluster.unpublished()
+        {
+            let id = self.new_id();
+            self.effects.publishing = Some(id);
+            let change = Change::Update(member);
+            self.replica.queue(Input::ChangeMembers { id, change }, now);
         }
     }
 }

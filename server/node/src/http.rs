@@ -2,35 +2,46 @@
 
 mod body;
 mod connection;
+mod cors;
+mod date;
+mod debug;
+mod direct;
 mod error;
 mod form;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod json;
 mod keys;
 mod keys_parse;
-mod keys_render;
+pub(crate) mod keys_render;
+mod leader;
 mod listener;
 mod live;
+mod lock;
+mod log_level;
 mod members;
 mod metrics;
 mod pace;
 mod path;
-mod peers;
+mod process;
 mod stats;
 mod version;
 mod watch;
 
+pub use version::COMPATIBLE as ETCD_VERSION;
+
 pub(crate) use listener::{Serving, addresses, listen, listen_on};
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, SetLogLevel};
 use crate::handle::Handle;
 use axum::Router;
 use axum::routing::any;
 use body::Body;
 use connection::Surface;
+use cors::Cors;
 use http::HeaderValue;
 use hyper::Response;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -51,6 +62,10 @@ fn routes(app: Arc<App>) -> Router {
         .route("/version", any(version::version))
         .route("/health", any(health::health))
         .route("/metrics", any(metrics::metrics))
+        .route("/debug/vars", any(debug::vars))
+        .route("/config/local/log", any(log_level::log_level))
+        .route("/mod/v2/lock/{*name}", any(lock::lock))
+        .route("/mod/v2/leader/{*name}", any(leader::leader))
         .fallback(error::page_not_found)
         .with_state(app)
 }
@@ -62,37 +77,21 @@ pub(crate) struct App {
     name: String,
     member_id: String,
     cluster_id: HeaderValue,
-    client_urls: Vec<String>,
-    peer_urls: Vec<String>,
     started: time::OffsetDateTime,
+    cors: Cors,
+    set_log_level: Option<SetLogLevel>,
 }
 
 impl App {
-    pub(crate) fn new(
-        handle: Handle,
-        config: &NodeConfig,
-        client_addrs: &[SocketAddr],
-        peer_addr: Option<SocketAddr>,
-    ) -> App {
-        let urls = |addresses: &[SocketAddr]| {
-            addresses
-                .iter()
-                .map(|address| format!("http://{address}"))
-                .collect::<Vec<_>>()
-        };
-        let client_urls = if config.advertise_client_urls.is_empty() {
-            urls(client_addrs)
-        } else {
-            config.advertise_client_urls.clone()
-        };
+    pub(crate) fn new(handle: Handle, config: &NodeConfig) -> App {
         let cluster_id = format!("{:x}", handle.identity.cluster);
         App {
             name: config.name.clone(),
             member_id: format!("{:x}", handle.identity.member),
             // Hexadecimal digits are always a valid value.
             cluster_id: HeaderValue::from_str(&cluster_id).unwrap_or(HeaderValue::from_static("0")),
-            client_urls,
-            peer_urls: peer_addr.map(|address| urls(&[address])).unwrap_or_default(),
+            cors: Cors::new(&config.cors),
+            set_log_level: config.set_log_level.clone(),
             started: keys_render::moment(crate::clock::wall_ms()),
             handle,
         }
@@ -106,12 +105,6 @@ pub(crate) fn serve_clients(listeners: Vec<TcpListener>, app: App) -> Serving {
     let clock = app.handle.clock;
     let routes = routes(Arc::clone(&app));
     listener::serve(listeners, Surface::clients(app, routes), shared, clock)
-}
-
-/// Answers other members that there is no place for them yet.
-pub(crate) fn serve_peers(listener: TcpListener, handle: &Handle) -> Serving {
-    let shared = Arc::clone(&handle.shared);
-    listener::serve(vec![listener], Surface::Peers, shared, handle.clock)
 }
 
 /// An answer on its way.

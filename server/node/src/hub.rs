@@ -1,11 +1,14 @@
 //! The channels between the replica's watches and the connections that wait for their events.
 
+use crate::clock::Times;
 use crate::handle::{Opening, Shared};
+use crate::http::keys_render;
 use berth_replica::Input;
 use berth_store::{Event, HISTORY_EVENTS, Key, WatchId};
+use bytes::Bytes;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
 /// Open watches of one member; another one is refused with 503. Each costs a connection, and some hundred bytes here.
@@ -18,8 +21,26 @@ const STREAM_BUFFER: usize = 128;
 /// What a watcher is sent.
 #[derive(Debug)]
 pub(crate) struct Notice {
-    pub(crate) event: Arc<Event>,
+    pub(crate) line: Arc<Line>,
     pub(crate) last: bool,
+}
+
+/// An event as its watchers are shown it: rendered by the first of them that sends it, for all.
+#[derive(Debug)]
+pub(crate) struct Line {
+    event: Arc<Event>,
+    times: Times,
+    text: OnceLock<Bytes>,
+}
+
+impl Line {
+    /// The document, with its newline.
+    pub(crate) fn text(&self) -> Bytes {
+        let text = self
+            .text
+            .get_or_init(|| keys_render::event(&self.event, self.times).into());
+        text.clone()
+    }
 }
 
 /// What a client asked to watch.
@@ -55,6 +76,8 @@ struct Watcher {
 pub(crate) struct Hub {
     shared: Arc<Shared>,
     open: HashMap<WatchId, Watcher>,
+    /// The last event that was told to somebody.
+    line: Option<Arc<Line>>,
     next: u64,
     ended: bool,
 }
@@ -64,6 +87,7 @@ impl Hub {
         Hub {
             shared,
             open: HashMap::new(),
+            line: None,
             next: 0,
             ended: false,
         }
@@ -129,10 +153,18 @@ impl Hub {
         self.count();
     }
 
-    pub(crate) fn notify(&mut self, id: WatchId, notice: Notice) {
-        let last = notice.last;
+    pub(crate) fn notify(&mut self, id: WatchId, event: Arc<Event>, last: bool) {
         let Some(watcher) = self.open.get(&id) else { return };
-        let delivered = watcher.events.try_send(notice).is_ok();
+        let same = self.line.take().filter(|line| Arc::ptr_eq(&line.event, &event));
+        let line = same.unwrap_or_else(|| {
+            Arc::new(Line {
+                event,
+                times: self.shared.published.load().times,
+                text: OnceLock::new(),
+            })
+        });
+        self.line = Some(Arc::clone(&line));
+        let delivered = watcher.events.try_send(Notice { line, last }).is_ok();
         if !delivered {
             tracing::debug!(watch = id.0, "slow watcher closed");
             self.shared.closed().push(id);

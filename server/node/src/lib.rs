@@ -16,9 +16,15 @@ mod handle;
 mod http;
 mod hub;
 mod metrics;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mutate.rs"]
+mod mutate;
 mod node;
+mod parked;
+mod peers;
 
-pub use config::NodeConfig;
+pub use config::{InitialCluster, InitialMember, LogLevel, NodeConfig, SetLogLevel};
 pub use disk::DiskError;
-pub use error::NodeError;
+pub use error::{BootstrapError, NodeError};
+pub use http::ETCD_VERSION;
 pub use node::Node;

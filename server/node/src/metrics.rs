@@ -16,6 +16,14 @@ pub(crate) struct Metrics {
     pub(crate) batches: AtomicU64,
     /// Log entries in them.
     pub(crate) entries: AtomicU64,
+    /// Writes without an answer yet, as of the last turn of the event loop.
+    pub(crate) pending: AtomicU64,
+    /// Writes that came to no result: no leader, timed out, too many.
+    pub(crate) failed_writes: AtomicU64,
+    /// Leaders seen.
+    pub(crate) leader_changes: AtomicU64,
+    /// Watches asked for.
+    pub(crate) watch_requests: AtomicU64,
     /// Open watches.
     pub(crate) watchers: AtomicU64,
     /// Open client connections.

@@ -1,12 +1,16 @@
 //! Starting and ending a node.
 
+use crate::bootstrap;
 use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::event_loop::{self, Setup, Started};
 use crate::handle::{Handle, stage};
 use crate::http::{self, App, Serving};
+use crate::peers::{self, PeerServing};
+use berth_replica::Input;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -16,13 +20,17 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Time for the last writes and for the end of a snapshot that is being saved. Whoever waits longer has a disk that hangs.
 const STOP_TIME: Duration = Duration::from_secs(30);
 
+/// Time for another member to take over the leadership, and how often it is looked at.
+const HAND_OVER_TIME: Duration = Duration::from_secs(2);
+const HAND_OVER_LOOK: Duration = Duration::from_millis(10);
+
 /// A running store. Dropping it ends it without waiting.
 #[derive(Debug)]
 pub struct Node {
     handle: Handle,
     ended: Option<oneshot::Receiver<()>>,
     clients: Serving,
-    peers: Option<Serving>,
+    peers: Option<PeerServing>,
     client_addrs: Vec<SocketAddr>,
     peer_addr: Option<SocketAddr>,
 }
@@ -34,6 +42,7 @@ impl Node {
     /// When an address is in use, when the data directory is in use or damaged, or when threads cannot be made.
     pub async fn start(config: NodeConfig) -> Result<Node, NodeError> {
         let clock = Clock::new();
+        let forming = bootstrap::forming(&config)?;
         let listeners = http::listen(&config.client_listen)?;
         let peer_listener = config.peer_listen.map(http::listen_on).transpose()?;
         let client_addrs = http::addresses(&listeners);
@@ -42,13 +51,16 @@ impl Node {
             .and_then(|listener| listener.local_addr().ok());
         let Started { handle, ended } = event_loop::start(Setup {
             data_dir: config.data_dir.clone(),
-            snapshot_count: config.snapshot_count,
+            limits: bootstrap::limits(&config),
             clock,
+            forming,
+            own: bootstrap::own_member(&config, &client_addrs, peer_addr),
+            runtime: tokio::runtime::Handle::current(),
         })
         .await?;
-        let app = App::new(handle.clone(), &config, &client_addrs, peer_addr);
+        let app = App::new(handle.clone(), &config);
         let clients = http::serve_clients(listeners, app);
-        let peers = peer_listener.map(|listener| http::serve_peers(listener, &handle));
+        let peers = peer_listener.map(|listener| peers::serve(listener, Arc::clone(&handle.cluster)));
         Ok(Node {
             handle,
             ended: Some(ended),
@@ -74,9 +86,7 @@ impl Node {
     /// Ends in order: no new connections, watches end, what is in flight is answered, the log is written to its end and
     /// the data directory is free. Takes at most half a minute, as a rule milliseconds.
     pub async fn shutdown(mut self) {
-        if let Some(peers) = &self.peers {
-            peers.drain();
-        }
+        self.hand_over().await;
         self.clients.drain();
         self.handle.advance(stage::ENDING_WATCHES);
         if tokio::time::timeout(DRAIN_TIME, self.clients.ended())
@@ -96,6 +106,29 @@ impl Node {
             && tokio::time::timeout(STOP_TIME, ended).await.is_err()
         {
             tracing::error!("the last writes did not end in time");
+        }
+    }
+}
+
+impl Node {
+    /// A leader that ends lets another one lead first, so that writes go on without an election's wait.
+    async fn hand_over(&self) {
+        let leads = || {
+            let status = self.handle.published().status;
+            status.leader == status.id && !status.alone
+        };
+        if !leads() {
+            return;
+        }
+        let transfer = Input::TransferLeader { to: None };
+        self.handle.cluster.inbox.push(transfer, None);
+        let over = async {
+            while leads() {
+                tokio::time::sleep(HAND_OVER_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(HAND_OVER_TIME, over).await.is_err() {
+            tracing::warn!("nobody took over the leadership");
         }
     }
 }

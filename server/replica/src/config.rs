@@ -8,9 +8,11 @@ use raft::eraftpb::{Entry, HardState};
 /// Who a replica is.
 #[derive(Clone, Debug)]
 pub struct ReplicaConfig {
-    /// This member; not 0, and one of the voters.
+    /// This member; not 0, and one of the voters if there are any. An id is used once in the life of a cluster, and never with
+    /// a data directory that has lost what it held.
     pub id: u64,
-    /// The members of a cluster that starts from nothing. Once a snapshot exists its mark counts instead.
+    /// The members of a cluster that starts from nothing; empty for a member that is added later, at each of its starts: it
+    /// learns the membership from the leader. Until it has, its driver asks the others whether it was removed meanwhile. Once a snapshot exists its mark counts instead.
     pub voters: Vec<u64>,
     /// A number that no earlier life of this member had (random in the node, drawn from the seed in the simulator):
     /// it keeps answers to an earlier life from being taken for answers to this one.
@@ -41,6 +43,8 @@ pub struct Limits {
     /// After this time without an answer a request gets [`crate::ReplyError::TimedOut`]
     /// (etcd v2: 5 s plus two election time-outs).
     pub request_timeout_ms: Millis,
+    /// How much of the leader's log a learner must have to become a voter, in percent.
+    pub promotion_percent: u64,
 }
 
 impl Default for Limits {
@@ -54,6 +58,7 @@ impl Default for Limits {
             max_pending: 4_096,
             max_reads: 16_384,
             request_timeout_ms: 7_000,
+            promotion_percent: 90,
         }
     }
 }

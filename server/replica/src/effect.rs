@@ -1,7 +1,8 @@
 //! Everything a replica asks its driver to do.
 
-use crate::error::{FatalError, ReplyError};
+use crate::error::{ChangeError, FatalError, ReplyError};
 use crate::input::RequestId;
+use crate::members::Roster;
 use berth_store::{Applied, Event, Store, WatchId};
 use raft::StateRole;
 use raft::eraftpb::{Entry, HardState, Message};
@@ -88,6 +89,20 @@ pub enum Effect {
         /// The current term.
         term: u64,
     },
+    /// The answer to an [`crate::Input::ChangeMembers`]; exactly one for each.
+    ChangeReply(ChangeReply),
+    /// The membership is another now: [`crate::Replica::roster`] tells it.
+    RosterChanged,
+    /// That member has left the cluster and does not know it: the driver tells it, so that it gets
+    /// [`crate::Input::ToldRemoved`]. It may get lost; it is repeated. Only a leader says so, of a member that sent it a
+    /// message: one that knows no present leader has to be helped by its driver, which knows other members' addresses.
+    TellRemoved {
+        /// The member.
+        to: u64,
+    },
+    /// This member has left the cluster for ever and is no longer needed by the others. The replica takes no further input:
+    /// the driver says why and ends the process.
+    Removed,
     /// The replica cannot go on and takes no further input: the driver logs the reason and ends the process.
     Fatal(FatalError),
 }
@@ -125,6 +140,15 @@ pub struct Reply {
     pub term: u64,
 }
 
+/// The one answer to a membership change.
+#[derive(Debug)]
+pub struct ChangeReply {
+    /// Of the [`crate::Input::ChangeMembers`].
+    pub id: RequestId,
+    /// Whether it was made. A replacement is made when both sets of voters count; the state with one follows by itself.
+    pub outcome: Result<(), ChangeError>,
+}
+
 /// A position in the log that an image of the state stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotMark {
@@ -134,6 +158,19 @@ pub struct SnapshotMark {
     pub term: u64,
     /// The voting members at that index.
     pub voters: Vec<u64>,
+    /// The whole membership at that index. Empty in the marks of earlier versions: then the voters are all there is.
+    pub roster: Roster,
+}
+
+impl SnapshotMark {
+    /// The membership, of an earlier version's mark too.
+    pub(crate) fn membership(&self) -> Roster {
+        if self.roster.is_empty() {
+            Roster::founding(&self.voters)
+        } else {
+            self.roster.clone()
+        }
+    }
 }
 
 /// A look at the replica from outside.
@@ -155,4 +192,14 @@ pub struct Status {
     pub last: u64,
     /// Whether a leader is known and, if it is this member, its own first entry is applied: writes and reads may begin.
     pub ready: bool,
+    /// Whether it is the only voter: its state then contains every write that was ever answered, and no other member can
+    /// have taken one.
+    pub alone: bool,
+}
+
+impl Status {
+    /// Whether a read of the applied state is linearizable without a word to anybody.
+    pub fn reads_alone(&self) -> bool {
+        self.alone && self.ready && self.role == StateRole::Leader
+    }
 }

@@ -4,7 +4,7 @@ use crate::error::CodecError;
 use berth_store::Command;
 use raft::eraftpb::{Entry, EntryType};
 
-const ORIGIN_BYTES: usize = 16;
+pub(crate) const ORIGIN_BYTES: usize = 16;
 
 /// Who took a request: a life of a member, and a number that this life uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -61,6 +61,107 @@ pub enum ReplyError {
     TooLarge,
 }
 
+/// Why a change of the membership was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Only the leader changes the membership: certainly not made here, to be asked of that member (0: nobody is known).
+    #[error("not the leader, which is {leader:x}")]
+    NotLeader {
+        /// The leader's id.
+        leader: u64,
+    },
+    /// This leader has not yet committed an entry of its own: certainly not made.
+    #[error("the leader is not ready")]
+    NotReady,
+    /// Another change is under way: certainly not made.
+    #[error("another membership change is in progress")]
+    InProgress,
+    /// Certainly not made.
+    #[error("no such member: {id:x}")]
+    Unknown {
+        /// The id.
+        id: u64,
+    },
+    /// Ids are never used again: certainly not made.
+    #[error("member permanently removed: {id:x}")]
+    Removed {
+        /// The id.
+        id: u64,
+    },
+    /// Certainly not made.
+    #[error("member already there: {id:x}")]
+    Exists {
+        /// The id.
+        id: u64,
+    },
+    /// Certainly not made.
+    #[error("peer URL {url} exists")]
+    PeerUrlExists {
+        /// The URL, of another member.
+        url: String,
+    },
+    /// Certainly not made.
+    #[error("member {id:x} is not a learner")]
+    NotALearner {
+        /// The id.
+        id: u64,
+    },
+    /// Certainly not made.
+    #[error("member {id:x} is not a voter")]
+    NotAVoter {
+        /// The id.
+        id: u64,
+    },
+    /// A learner lacks too much of the log, or is not heard of: certainly not made.
+    #[error("member {id:x} has not caught up: it has {has} of at least {needed} entries, or is silent")]
+    NotCaughtUp {
+        /// The learner.
+        id: u64,
+        /// The last entry it is known to have.
+        has: u64,
+        /// The last entry it must have.
+        needed: u64,
+    },
+    /// Too few members are up for a majority before or after the change: certainly not made.
+    #[error("only {up} of {needed} members of a quorum are up")]
+    QuorumAtRisk {
+        /// Members that were heard of.
+        up: usize,
+        /// Members of a majority.
+        needed: usize,
+    },
+    /// Certainly not made.
+    #[error("member {id:x} is the last voter")]
+    LastVoter {
+        /// The id.
+        id: u64,
+    },
+    /// Certainly not made.
+    #[error("the cluster has {limit} members already")]
+    TooMany {
+        /// The most there can be.
+        limit: usize,
+    },
+    /// A name or URL is too long, or there are too many URLs: certainly not made.
+    #[error("the name or the URLs of member {id:x} are too long")]
+    TooLarge {
+        /// The id.
+        id: u64,
+    },
+    /// Raft refused to take it: certainly not made.
+    #[error("membership change dropped")]
+    Dropped,
+    /// Another leader's entry took its place in the log: certainly not made.
+    #[error("leader changed before the membership change was committed")]
+    Superseded,
+    /// No answer in time: it may have been made, or may yet be.
+    #[error("membership change timed out")]
+    TimedOut,
+    /// This member jumped over the entry by a snapshot: it may have been made.
+    #[error("outcome unknown, this member caught up by a snapshot")]
+    OutcomeUnknown,
+}
+
 /// Why a replica cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum FatalError {
@@ -73,11 +174,14 @@ pub enum FatalError {
         #[source]
         source: CodecError,
     },
-    /// A committed membership change; this version has a fixed membership.
-    #[error("committed entry {index} changes the membership, which is not supported yet")]
+    /// A committed membership change that Raft does not take.
+    #[error("committed entry {index} is an impossible change of the membership")]
     Membership {
         /// Its index.
         index: u64,
+        /// Raft's reason.
+        #[source]
+        source: raft::Error,
     },
     /// Raft reported an error that no input may cause.
     #[error("raft failed")]
@@ -110,6 +214,9 @@ pub enum CodecError {
         /// Size found.
         bytes: usize,
     },
+    /// Not the bytes of a membership, or of a change of it.
+    #[error("membership does not decode")]
+    Membership,
     /// The command within does not decode.
     #[error("command does not decode")]
     Command(#[source] berth_store::CodecError),

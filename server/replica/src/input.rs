@@ -1,5 +1,6 @@
 //! Everything that can happen to a replica.
 
+use crate::members::Change;
 use berth_store::{Command, Key, Store, WatchId};
 use raft::eraftpb::Message;
 
@@ -32,6 +33,25 @@ pub enum Input {
         id: RequestId,
         /// What to apply. Its cluster time is stamped by the leader; what the driver put there is replaced.
         command: Command,
+    },
+    /// A change of the membership; only the leader makes one. Exactly one [`crate::Effect::ChangeReply`] answers it.
+    ChangeMembers {
+        /// Named again in the answer; of the same space as those of writes.
+        id: RequestId,
+        /// What to change.
+        change: Change,
+    },
+    /// This member, if it leads, hands the leadership on, before it ends for example. [`crate::Effect::LeaderChanged`] tells
+    /// of the success; without one in an election time-out this member leads on. Writes are refused in between.
+    TransferLeader {
+        /// The new leader, a voter. None: the voter that has most of the log.
+        to: Option<u64>,
+    },
+    /// Another member refused this member's message since it has left the cluster for ever. The driver must be sure that
+    /// it comes from a member.
+    ToldRemoved {
+        /// Who says so.
+        by: u64,
     },
     /// A linearizable read. Exactly one [`crate::Effect::ReadReady`] or [`crate::Effect::ReadFailed`] answers it.
     QuorumRead {

@@ -2,10 +2,12 @@
 
 use crate::config::Recovered;
 use crate::effect::SnapshotMark;
+use crate::entry;
 use crate::error::ReplicaError;
+use crate::members::Roster;
 use berth_store::Store;
 use prost::Message as _;
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
+use raft::eraftpb::{Entry, HardState, Snapshot, SnapshotMetadata};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -13,7 +15,7 @@ use std::collections::VecDeque;
 pub(crate) struct Log {
     /// Only read when Raft starts.
     initial: HardState,
-    voters: Vec<u64>,
+    roster: Roster,
     /// Index and term of the entry before the first one held.
     base: (u64, u64),
     entries: VecDeque<Entry>,
@@ -56,15 +58,15 @@ impl Log {
                 last,
             });
         }
-        hard_state.commit = hard_state.commit.max(mark.index);
+        hard_state.commit = hard_state.commit.max(mark.index).max(proven(&kept));
         hard_state.term = hard_state.term.max(mark.term);
+        let roster = match &snapshot {
+            Some((mark, _)) if !mark.membership().is_empty() => mark.membership(),
+            Some(_) | None => Roster::founding(voters),
+        };
         let log = Log {
             initial: hard_state,
-            voters: if mark.voters.is_empty() {
-                voters.to_vec()
-            } else {
-                mark.voters.clone()
-            },
+            roster,
             base: (mark.index, mark.term),
             entries: kept,
             image: None,
@@ -73,8 +75,9 @@ impl Log {
         Ok((log, snapshot))
     }
 
-    pub(crate) fn voters(&self) -> &[u64] {
-        &self.voters
+    /// The membership that Raft starts from.
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     pub(crate) fn last(&self) -> u64 {
@@ -96,7 +99,6 @@ impl Log {
     pub(crate) fn install(&mut self, mark: &SnapshotMark) {
         self.entries.clear();
         self.base = (mark.index, mark.term);
-        self.voters.clone_from(&mark.voters);
         self.image = None;
     }
 
@@ -128,6 +130,13 @@ impl Log {
     }
 }
 
+/// The commit index that the entries themselves prove: a leader appends a membership change only when it has applied the
+/// one before. Whoever has both must not stand for election by the members of before the first.
+fn proven(entries: &VecDeque<Entry>) -> u64 {
+    let changes = entries.iter().rev().filter(|entry| !entry::is_normal(entry));
+    changes.map(|entry| entry.index).nth(1).unwrap_or(0)
+}
+
 /// The distance of two indices of entries held in memory.
 fn offset(from: u64, to: u64) -> usize {
     usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
@@ -135,11 +144,7 @@ fn offset(from: u64, to: u64) -> usize {
 
 impl Storage for Log {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState {
-            voters: self.voters.clone(),
-            ..ConfState::default()
-        };
-        Ok(RaftState::new(self.initial.clone(), conf_state))
+        Ok(RaftState::new(self.initial.clone(), self.roster.conf_state()))
     }
 
     fn entries(
@@ -191,16 +196,14 @@ impl Storage for Log {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let needed = request_index.max(self.base.0).max(1);
         match &self.image {
-            Some((mark, _)) if mark.index >= needed => Ok(Snapshot {
-                data: Vec::new(),
+            // A receiver that the image does not know as a member would refuse it.
+            Some((mark, _)) if mark.index >= needed && mark.membership().contains(to) => Ok(Snapshot {
+                data: mark.membership().encode(),
                 metadata: Some(SnapshotMetadata {
-                    conf_state: Some(ConfState {
-                        voters: mark.voters.clone(),
-                        ..ConfState::default()
-                    }),
+                    conf_state: Some(mark.membership().conf_state()),
                     index: mark.index,
                     term: mark.term,
                 }),

@@ -4,15 +4,20 @@
 //! as durable when its number comes back. A Ready without need of a sync is not written on its own: the commit index
 //! it may carry travels with the next write, since it only ever lags behind what the log itself proves.
 
+use crate::change::{self, Step};
 use crate::compaction;
 use crate::config::{Limits, ReplicaConfig};
 use crate::effect::{Persist, SnapshotMark, Status};
 use crate::election;
-use crate::error::{FatalError, ReplicaError};
+use crate::entry;
+use crate::error::{ChangeError, FatalError, ReplicaError};
 use crate::log::Log;
+use crate::members::{Change, Roster};
 use crate::validate::{self, Receiver, Refusal};
 use berth_store::Store;
-use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::eraftpb::{
+    ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType, Snapshot,
+};
 use raft::{Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole, Storage as _};
 
 /// Entries of one append message: large enough to catch up fast, small enough to share a connection with heartbeats.
@@ -37,6 +42,11 @@ pub(crate) struct Consensus {
     incoming: Option<(u64, Box<Store>)>,
     /// Images given out to be written, to become the state when their number comes back.
     installing: Option<(u64, SnapshotMark, Box<Store>)>,
+    /// The membership as of what is applied.
+    roster: Roster,
+    /// The last membership change: its index, and the number of the write that makes its commit durable.
+    changed: u64,
+    announced: u64,
 }
 
 /// What one Ready asks for.
@@ -50,10 +60,11 @@ pub(crate) struct Turn {
 impl Consensus {
     /// Starts Raft over a recovered log. The only voter of a cluster leads at once.
     pub(crate) fn start(config: &ReplicaConfig, log: Log) -> Result<Consensus, ReplicaError> {
-        if !log.voters().contains(&config.id) {
+        let roster = log.roster().clone();
+        let foreign = !roster.is_empty() && !roster.contains(config.id);
+        if foreign && !roster.removed.contains(&config.id) {
             return Err(ReplicaError::NotAVoter { id: config.id });
         }
-        let alone = log.voters() == [config.id];
         let applied = log.first_index().map_err(ReplicaError::Raft)? - 1;
         // What raft-rs has to say at its own level is covered by our own events.
         let silent = slog::Logger::root(slog::Discard, slog::o!());
@@ -67,9 +78,12 @@ impl Consensus {
             persisted: 0,
             incoming: None,
             installing: None,
+            roster,
+            changed: applied,
+            announced: 0,
         };
         consensus.pin_election_timeout();
-        if alone {
+        if consensus.is_alone() {
             consensus.node.campaign().map_err(ReplicaError::Raft)?;
             consensus.pin_election_timeout();
         }
@@ -88,6 +102,7 @@ impl Consensus {
             applied,
             last: raft.raft_log.last_index(),
             ready: raft.leader_id != 0 && (!leads || raft.raft_log.term(applied) == Ok(raft.term)),
+            alone: self.is_alone(),
         }
     }
 
@@ -99,6 +114,15 @@ impl Consensus {
         self.node.mut_store()
     }
 
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Whether this member is the only one with a vote.
+    pub(crate) fn is_alone(&self) -> bool {
+        !self.roster.is_joint() && self.roster.voters.iter().eq([&self.node.raft.id])
+    }
+
     pub(crate) fn term(&self) -> u64 {
         self.node.raft.term
     }
@@ -108,12 +132,31 @@ impl Consensus {
     }
 
     /// No time passes for Raft while a received image is being written: to campaign, raft-rs reads the log behind what is
-    /// applied, which is not there any more, and panics. The vote of this member would wait for the image anyway.
+    /// applied, which is not there any more, and panics. The vote of this member would wait for the image anyway. Nor does
+    /// it for an only voter whose log is being written: it would lead at once, and raft-rs takes its log for durable then.
     pub(crate) fn tick(&mut self) {
-        if self.installing.is_none() {
+        if self.may_campaign() {
             self.node.tick();
         }
+        self.leave_joint();
         self.pin_election_timeout();
+    }
+
+    fn may_campaign(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        let wins_early = self.is_alone() && !self.leads() && log.last_index() != log.persisted;
+        self.installing.is_none() && !wins_early
+    }
+
+    /// Raft leaves a joint state by itself, but for some changes of the leader in between.
+    fn leave_joint(&mut self) {
+        let stays = self.leads() && self.roster.is_joint() && self.roster.auto_leave;
+        if stays
+            && !self.node.raft.has_pending_conf()
+            && let Err(refused) = self.propose(vec![change::leave()])
+        {
+            tracing::debug!(%refused, "the joint state is left later");
+        }
     }
 
     /// Whether a message from outside may be used.
@@ -126,6 +169,9 @@ impl Consensus {
             commit: raft.raft_log.committed,
             last: raft.raft_log.last_index(),
             leads: raft.state == StateRole::Leader,
+            leader: raft.leader_id,
+            may_campaign: self.may_campaign(),
+            roster: &self.roster,
         };
         validate::check(message, &receiver)
     }
@@ -140,7 +186,7 @@ impl Consensus {
 
     /// Steps a checked snapshot message; its image waits for Raft's decision.
     pub(crate) fn step_snapshot(&mut self, message: Message, store: Box<Store>) {
-        let index = snapshot_mark(&message).index;
+        let index = snapshot_index(&message);
         self.incoming = Some((index, store));
         self.step(message);
         let taken = self
@@ -200,7 +246,7 @@ impl Consensus {
         let snapshot = if ready.snapshot().is_empty() {
             None
         } else {
-            Some(self.install(number, &SnapshotMark::from(ready.snapshot().get_metadata()))?)
+            Some(self.install(number, &mark_of(ready.snapshot()).unwrap_or_default())?)
         };
         let entries = ready.take_entries();
         self.node.mut_store().append(&entries);
@@ -209,6 +255,15 @@ impl Consensus {
         self.name_term(&mut after);
 
         let idle = self.written == self.persisted;
+        // Who leaves with a change may be needed to find out that it is committed; so it is told only when the others cannot
+        // forget it any more, and when this member counts votes by the new membership, that is for good.
+        let changes = committed.iter().any(|entry| !entry::is_normal(entry));
+        if changes {
+            self.changed = committed.last().map_or(self.changed, |entry| entry.index);
+            self.announced = number;
+            self.unsaved = Some(self.node.raft.hard_state());
+        }
+        let must_sync = must_sync || changes;
         let persist = if must_sync || (!after.is_empty() && !idle) {
             self.written = number;
             let hard_state = self.unsaved.take();
@@ -265,7 +320,126 @@ impl Consensus {
         self.persisted = number;
         self.node.on_persist_ready(number);
         let due = self.installing.take_if(|(written, _, _)| *written <= number);
-        due.map(|(_, mark, store)| (mark, store))
+        let (_, mark, store) = due?;
+        self.roster = mark.membership();
+        self.changed = mark.index;
+        Some((mark, store))
+    }
+
+    /// Whether those that left may be told so: this member leads, and every voter knows durably that they left. One that
+    /// does not, and has the longest log, needs them to win an election.
+    pub(crate) fn may_tell(&self) -> bool {
+        let knows = |id: &u64| {
+            let progress = self.node.raft.prs().get(*id);
+            *id == self.node.raft.id
+                || progress.is_some_and(|progress| progress.committed_index >= self.changed)
+        };
+        self.leads() && self.persisted >= self.announced && self.roster.voters.iter().all(knows)
+    }
+
+    /// Whether a membership change may be proposed now; Raft would put an empty entry in its place otherwise.
+    pub(crate) fn may_change(&self, applied: u64) -> Result<(), ChangeError> {
+        let status = self.status(applied);
+        if !self.leads() {
+            return Err(ChangeError::NotLeader {
+                leader: status.leader,
+            });
+        }
+        if !status.ready {
+            return Err(ChangeError::NotReady);
+        }
+        if self.node.raft.has_pending_conf() || self.roster.is_joint() {
+            return Err(ChangeError::InProgress);
+        }
+        Ok(())
+    }
+
+    /// How far a member's durable log is known to agree with this leader's.
+    pub(crate) fn matched(&self, id: u64) -> u64 {
+        let progress = self.node.raft.prs().get(id);
+        progress.map_or(0, |progress| progress.matched)
+    }
+
+    /// Applies a committed membership change.
+    pub(crate) fn change(&mut self, step: Step) -> Result<(), raft::Error> {
+        let (change, raft, before) = match step {
+            Step::Leave => (None, ConfChangeV2::default(), None),
+            Step::Change {
+                change, raft, before, ..
+            } => (Some(*change), raft, before),
+        };
+        if self.roster.is_empty() {
+            // This member joins. What was before it does not concern it.
+            let own = self.node.raft.id;
+            let before = before.filter(|before| !before.contains(own) && !before.removed.contains(&own));
+            let Some(before) = before.filter(|_| adds(change.as_ref(), own)) else {
+                return Ok(());
+            };
+            self.begin(&before)?;
+            self.roster = *before;
+        } else if change.is_none() && !self.roster.is_joint() {
+            // A second leader has ended the joint state as well.
+            return Ok(());
+        }
+        let conf = self.node.apply_conf_change(&raft)?;
+        if let Some(Change::AddLearner(member) | Change::Update(member)) = change {
+            self.roster.members.insert(member.id, member);
+        }
+        self.roster.adopt(&conf);
+        self.step_down();
+        self.pin_election_timeout();
+        Ok(())
+    }
+
+    /// Gives Raft, which knows of nobody, the membership that this member is about to be added to: one change at a time, for
+    /// that is how raft-rs starts from nothing.
+    fn begin(&mut self, before: &Roster) -> Result<(), raft::Error> {
+        let voters = before.voters.iter().map(|id| (ConfChangeType::AddNode, *id));
+        let learners = before.learners.iter();
+        for (kind, id) in voters.chain(learners.map(|id| (ConfChangeType::AddLearnerNode, *id))) {
+            let change = ConfChangeV2 {
+                changes: vec![ConfChangeSingle {
+                    change_type: kind as i32,
+                    node_id: id,
+                }],
+                ..ConfChangeV2::default()
+            };
+            self.node.apply_conf_change(&change)?;
+        }
+        Ok(())
+    }
+
+    /// A leader that has left hands on to the voter that has most of the log. raft-rs would let it lead on, and panic when
+    /// its next write is durable.
+    fn step_down(&mut self) {
+        let (own, term) = (self.node.raft.id, self.node.raft.term);
+        if !self.leads() || self.roster.votes(own) {
+            return;
+        }
+        if let Some(next) = self.furthest() {
+            self.node.raft.send_timeout_now(next);
+        }
+        self.node.raft.become_follower(term, 0);
+    }
+
+    /// The other voter whose log agrees the furthest with this leader's.
+    fn furthest(&self) -> Option<u64> {
+        let others = self.roster.voters.iter().filter(|id| **id != self.node.raft.id);
+        others
+            .copied()
+            .max_by_key(|id| (self.matched(*id), u64::MAX - *id))
+    }
+
+    /// Hands the leadership on, as far as Raft can.
+    pub(crate) fn transfer(&mut self, to: Option<u64>) {
+        let wished = to
+            .filter(|id| self.roster.voters.contains(id))
+            .or(self.furthest().filter(|_| to.is_none()));
+        match wished {
+            Some(next) if self.leads() => self.node.transfer_leader(next),
+            Some(_) | None => tracing::debug!(?to, "the leadership is not handed on"),
+        }
+        self.pin_election_timeout();
     }
 
     /// The state machine contains everything up to this index.
@@ -280,7 +454,7 @@ impl Consensus {
         let others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
         let active = others.filter(|(_, progress)| progress.recent_active);
         let slowest = active.map(|(_, progress)| progress.matched).min();
-        let alone = self.log().voters().len() == 1;
+        let alone = self.roster.members.len() == 1 && self.is_alone();
         compaction::through(
             snapshot,
             slowest.filter(|_| self.leads()),
@@ -296,23 +470,34 @@ impl Consensus {
     }
 }
 
-/// The mark a snapshot message carries; default if it carries none.
-pub(crate) fn snapshot_mark(message: &Message) -> SnapshotMark {
-    let meta = message
-        .snapshot
-        .as_ref()
-        .and_then(|snapshot| snapshot.metadata.as_ref());
-    meta.map(SnapshotMark::from).unwrap_or_default()
+/// Whether the change adds this very member.
+fn adds(change: Option<&Change>, own: u64) -> bool {
+    matches!(change, Some(Change::AddLearner(member)) if member.id == own)
 }
 
-impl From<&raft::eraftpb::SnapshotMetadata> for SnapshotMark {
-    fn from(meta: &raft::eraftpb::SnapshotMetadata) -> SnapshotMark {
-        SnapshotMark {
-            index: meta.index,
-            term: meta.term,
-            voters: meta.get_conf_state().voters.clone(),
-        }
-    }
+/// The index that a snapshot message carries; 0 if it carries none.
+pub(crate) fn snapshot_index(message: &Message) -> u64 {
+    let snapshot = message.snapshot.as_ref();
+    let meta = snapshot.and_then(|snapshot| snapshot.metadata.as_ref());
+    meta.map_or(0, |meta| meta.index)
+}
+
+/// The mark a snapshot carries; none if its membership is not one. Earlier versions give only Raft's part of it.
+pub(crate) fn mark_of(snapshot: &Snapshot) -> Option<SnapshotMark> {
+    let meta = snapshot.metadata.as_ref()?;
+    let told = Roster::bare(meta.conf_state.as_ref()?);
+    let roster = if snapshot.data.is_empty() {
+        told.clone()
+    } else {
+        Roster::decode(&snapshot.data).ok()?
+    };
+    let sound = roster.is_sound() && roster.conf_state() == told.conf_state();
+    sound.then(|| SnapshotMark {
+        index: meta.index,
+        term: meta.term,
+        voters: roster.voters.iter().copied().collect(),
+        roster,
+    })
 }
 
 fn raft_config(id: u64, applied: u64, limits: &Limits) -> Config {

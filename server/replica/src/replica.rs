@@ -10,9 +10,11 @@ use crate::expiry::ClusterClock;
 use crate::forward::Forwards;
 use crate::input::{Input, Millis, RequestId};
 use crate::log::Log;
+use crate::members::Roster;
 use crate::pending::Pending;
 use crate::reads::Reads;
-use crate::ready::{Consensus, Turn, snapshot_mark};
+use crate::ready::{Consensus, Turn, snapshot_index};
+use crate::reconfigure::Reconfiguration;
 use crate::watches::{Position, WatchTable, Wish};
 use berth_store::{Applied, Command, Store, StoreError, View};
 use raft::Storage as _;
@@ -29,15 +31,16 @@ const INTERNAL: u64 = u64::MAX;
 
 /// One member: the keyspace, the Raft log and everybody who waits for either.
 pub struct Replica {
-    config: ReplicaConfig,
-    consensus: Consensus,
+    pub(crate) config: ReplicaConfig,
+    pub(crate) consensus: Consensus,
     store: Store,
-    applied: u64,
-    now: Millis,
+    pub(crate) applied: u64,
+    pub(crate) now: Millis,
     /// Proposals of this batch.
     batch: Vec<Entry>,
-    pending: Pending,
-    reads: Reads,
+    pub(crate) pending: Pending,
+    pub(crate) changes: Reconfiguration,
+    pub(crate) reads: Reads,
     watches: WatchTable,
     clock: ClusterClock,
     forwards: Forwards,
@@ -46,8 +49,8 @@ pub struct Replica {
     reported: (u64, u64),
     /// The term that `clock` and `forwards` belong to.
     office: Option<u64>,
-    effects: Vec<Effect>,
-    stopped: bool,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) stopped: bool,
 }
 
 impl std::fmt::Debug for Replica {
@@ -75,6 +78,7 @@ impl Replica {
             now: 0,
             batch: Vec::new(),
             pending: Pending::default(),
+            changes: Reconfiguration::default(),
             reads: Reads::new(config.incarnation),
             watches: WatchTable::default(),
             clock: ClusterClock::default(),
@@ -105,6 +109,9 @@ impl Replica {
             Input::Message(message) => self.message(message),
             Input::Snapshot { message, store } => self.snapshot(message, store),
             Input::Propose { id, command } => self.propose(id, command),
+            Input::ChangeMembers { id, change } => self.change_members(id, change),
+            Input::TransferLeader { to } => self.consensus.transfer(to),
+            Input::ToldRemoved { by } => self.told_removed(by),
             Input::QuorumRead { id } => self.quorum_read(id),
             Input::Watch {
                 id,
@@ -166,13 +173,19 @@ impl Replica {
         self.consensus.status(self.applied)
     }
 
+    /// The membership as applied so far; empty in a member that joins and has not heard of itself.
+    pub fn roster(&self) -> &Roster {
+        self.consensus.roster()
+    }
+
     /// Requests that wait for an answer.
     pub fn waiting(&self) -> usize {
-        self.pending.len() + self.reads.len()
+        self.pending.len() + self.reads.len() + self.changes.waiting()
     }
 
     fn tick(&mut self) {
         self.consensus.tick();
+        self.tick_changes();
         for id in self.pending.expire(self.now) {
             self.reply(id, Err(ReplyError::TimedOut));
         }
@@ -185,13 +198,15 @@ impl Replica {
     }
 
     fn message(&mut self, message: Message) {
-        let kind = message.get_msg_type();
+        let kind = MessageType::from_i32(message.msg_type);
         let refusal = self.consensus.check(&message).err();
-        if refusal.is_some() || kind == MessageType::MsgSnapshot {
+        if refusal.is_some() || kind == Some(MessageType::MsgSnapshot) {
             tracing::debug!(from = message.from, ?kind, ?refusal, "message dropped");
-        } else if kind == MessageType::MsgPropose {
+            self.refused(message.from, refusal);
+        } else if kind == Some(MessageType::MsgPropose) {
             self.forwarded(message.entries);
         } else {
+            self.heard(&message);
             self.consensus.step(message);
         }
     }
@@ -214,12 +229,17 @@ impl Replica {
         let refusal = self.consensus.check(&message).err();
         if refusal.is_some() || message.get_msg_type() != MessageType::MsgSnapshot {
             tracing::debug!(from = message.from, ?refusal, "snapshot dropped");
+            self.refused(message.from, refusal);
         } else {
+            self.heard(&message);
             self.consensus.step_snapshot(message, store);
         }
     }
 
     fn propose(&mut self, id: RequestId, command: Command) {
+        if self.has_left() {
+            return self.reply(id, Err(ReplyError::NoLeader));
+        }
         if self.pending.len() >= self.config.limits.max_pending {
             return self.reply(id, Err(ReplyError::Overloaded));
         }
@@ -241,6 +261,10 @@ impl Replica {
     }
 
     fn quorum_read(&mut self, id: RequestId) {
+        if self.has_left() {
+            let error = ReplyError::NoLeader;
+            return self.effects.push(Effect::ReadFailed { id, error });
+        }
         if self.reads.len() >= self.config.limits.max_reads {
             let error = ReplyError::Overloaded;
             return self.effects.push(Effect::ReadFailed { id, error });
@@ -388,7 +412,7 @@ impl Replica {
         if message.get_msg_type() != MessageType::MsgSnapshot {
             return self.effects.push(Effect::Send(message));
         }
-        let index = snapshot_mark(&message).index;
+        let index = snapshot_index(&message);
         match self
             .consensus
             .log()
@@ -407,8 +431,9 @@ impl Replica {
         let index = entry.index;
         self.applied = index;
         if !entry::is_normal(entry) {
-            return Err(FatalError::Membership { index });
+            return self.apply_change(entry);
         }
+        self.settle_change(index, None);
         if entry::is_term_start(entry) {
             self.settle(index, None, None);
             return Ok(());
@@ -426,7 +451,12 @@ impl Replica {
         Ok(())
     }
 
-    fn settle(&mut self, index: u64, own: Option<u64>, outcome: Option<Result<Applied, StoreError>>) {
+    pub(crate) fn settle(
+        &mut self,
+        index: u64,
+        own: Option<u64>,
+        outcome: Option<Result<Applied, StoreError>>,
+    ) {
         let settled = self.pending.settle(index, own);
         if let (Some(id), Some(outcome)) = (settled.answered, outcome) {
             self.reply(id, outcome.map_err(ReplyError::Store));
@@ -451,6 +481,7 @@ impl Replica {
         for id in self.pending.jump(mark.index) {
             self.reply(id, Err(ReplyError::Unknown));
         }
+        self.jump_changes(mark.index);
         self.serve_reads();
     }
 
@@ -473,6 +504,10 @@ impl Replica {
 
     /// Hands out an image to write when one is due, and another to send when a member lags too far behind.
     fn take_images(&mut self) {
+        if self.roster().is_empty() {
+            // A member that joins has nothing yet that an image could start from.
+            return;
+        }
         let due = self.snapshots.begin(self.applied);
         let wanted = self.consensus.log().image_wanted() && self.applied > 0;
         if !due && !wanted {
@@ -483,7 +518,8 @@ impl Replica {
         let mark = SnapshotMark {
             index: self.applied,
             term,
-            voters: log.voters().to_vec(),
+            voters: self.roster().voters.iter().copied().collect(),
+            roster: self.roster().clone(),
         };
         if due {
             let store = Box::new(self.store.clone());
@@ -509,7 +545,7 @@ impl Replica {
         }
     }
 
-    fn reply(&mut self, id: RequestId, outcome: Result<Applied, ReplyError>) {
+    pub(crate) fn reply(&mut self, id: RequestId, outcome: Result<Applied, ReplyError>) {
         let (applied, term) = self.position();
         self.effects.push(Effect::Reply(Reply {
             id,

@@ -3,8 +3,10 @@
 
 use crate::entry;
 use crate::log::Log;
+use crate::members::Roster;
+use crate::ready;
 use raft::Storage as _;
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::{EntryType, Message, MessageType};
 
 /// A term this far ahead is not one that elections lead to; taking it would exhaust the number.
 const MAX_TERM_JUMP: u64 = 1 << 20;
@@ -20,12 +22,19 @@ pub(crate) struct Receiver<'a> {
     pub(crate) commit: u64,
     pub(crate) last: u64,
     pub(crate) leads: bool,
+    /// The leader it follows, 0 if unknown.
+    pub(crate) leader: u64,
+    /// Raft can stand for election now without a panic.
+    pub(crate) may_campaign: bool,
+    pub(crate) roster: &'a Roster,
 }
 
 /// Why a message is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Address,
+    /// The sender has left the cluster for ever.
+    Removed,
     Kind,
     Term,
     Entries,
@@ -41,13 +50,13 @@ pub(crate) fn check(message: &Message, receiver: &Receiver<'_>) -> Result<(), Re
         message.to == receiver.id && message.from != receiver.id,
         Refusal::Address,
     )?;
-    require(receiver.log.voters().contains(&message.from), Refusal::Address)?;
     require(message.context.len() <= MAX_CONTEXT_BYTES, Refusal::Context)?;
     require(
         message.request_snapshot == 0 && message.priority == 0,
         Refusal::Kind,
     )?;
     let kind = MessageType::from_i32(message.msg_type).ok_or(Refusal::Kind)?;
+    check_sender(kind, message.from, receiver)?;
     check_term(kind, message, receiver)?;
     require(
         kind == MessageType::MsgSnapshot || message.snapshot.is_none(),
@@ -80,13 +89,38 @@ pub(crate) fn check(message: &Message, receiver: &Receiver<'_>) -> Result<(), Re
         | MessageType::MsgUnreachable
         | MessageType::MsgSnapStatus
         | MessageType::MsgCheckQuorum
-        | MessageType::MsgTransferLeader
-        | MessageType::MsgTimeoutNow => Err(Refusal::Kind),
+        | MessageType::MsgTransferLeader => Err(Refusal::Kind),
+        MessageType::MsgTimeoutNow => {
+            let current = message.term == receiver.term && message.from == receiver.leader;
+            require(current && receiver.may_campaign, Refusal::NotLeader)?;
+            require(message.entries.is_empty(), Refusal::Entries)
+        }
     }
 }
 
 fn require(holds: bool, otherwise: Refusal) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(otherwise) }
+}
+
+/// Who is not known here may have been added meanwhile, and this member has to follow it or vote for it to learn of that:
+/// so a stranger may lead and stand for election, and do nothing else. A member that has left may do nothing but hand on
+/// the leadership that it held.
+fn check_sender(kind: MessageType, from: u64, receiver: &Receiver<'_>) -> Result<(), Refusal> {
+    let hands_on = kind == MessageType::MsgTimeoutNow && from == receiver.leader;
+    require(
+        hands_on || !receiver.roster.removed.contains(&from),
+        Refusal::Removed,
+    )?;
+    let leads_or_stands = matches!(
+        kind,
+        MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+    );
+    let known = from != 0 && (leads_or_stands || receiver.roster.contains(from));
+    require(hands_on || known, Refusal::Address)
 }
 
 /// Raft takes term 0 for a message of its own; from outside only a read that asks the leader carries none.
@@ -99,11 +133,14 @@ fn check_term(kind: MessageType, message: &Message, receiver: &Receiver<'_>) -> 
 }
 
 fn check_append(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusal> {
-    let mut term = message.log_term;
+    // Raft gives places beyond its log the term 0, and would find that an entry of such a term is there.
+    require((message.index == 0) == (message.log_term == 0), Refusal::Index)?;
+    let mut term = message.log_term.max(1);
     let mut index = message.index;
     for entry in &message.entries {
         require(entry.index.checked_sub(1) == Some(index), Refusal::Entries)?;
         require(entry.term >= term && entry.term <= message.term, Refusal::Entries)?;
+        require(EntryType::from_i32(entry.entry_type).is_some(), Refusal::Entries)?;
         index = entry.index;
         term = entry.term;
     }
@@ -114,18 +151,13 @@ fn check_append(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusa
     require(message.term < receiver.term || !behind, Refusal::Index)
 }
 
-/// Membership is fixed, so the voters in the snapshot must be those known here.
+/// The membership must be one that Raft can go on from, with this member in it.
 fn check_snapshot(message: &Message, receiver: &Receiver<'_>) -> Result<(), Refusal> {
-    let meta = message
-        .snapshot
-        .as_ref()
-        .and_then(|snapshot| snapshot.metadata.as_ref());
-    let meta = meta.ok_or(Refusal::Snapshot)?;
-    let conf = meta.conf_state.as_ref().ok_or(Refusal::Snapshot)?;
-    let plain = conf.learners.is_empty() && conf.voters_outgoing.is_empty() && conf.learners_next.is_empty();
-    let same = conf.voters == receiver.log.voters();
+    let mark = message.snapshot.as_ref().and_then(ready::mark_of);
+    let mark = mark.ok_or(Refusal::Snapshot)?;
+    require(mark.roster.contains(receiver.id), Refusal::Snapshot)?;
     require(
-        plain && same && meta.index > 0 && meta.term > 0 && meta.term <= message.term,
+        mark.index > 0 && mark.term > 0 && mark.term <= message.term,
         Refusal::Snapshot,
     )
 }
@@ -159,6 +191,7 @@ mod tests {
     use super::{Receiver, Refusal, check};
     use crate::config::Recovered;
     use crate::log::Log;
+    use crate::members::Roster;
     use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot, SnapshotMetadata};
 
     fn refused(kind: MessageType, change: impl FnOnce(&mut Message)) -> Option<Refusal> {
@@ -180,8 +213,13 @@ mod tests {
             entries,
         };
         let (log, _) = Log::recover(&[1, 2, 3], recovered).expect("a sound log");
+        let mut roster = Roster::founding(&[1, 2, 3]);
+        roster.removed.insert(8);
         let receiver = Receiver {
             id: 1,
+            roster: &roster,
+            leader: 2,
+            may_campaign: true,
             log: &log,
             term: 3,
             commit: 4,
@@ -201,9 +239,10 @@ mod tests {
 
     #[test]
     fn addresses_terms_and_kinds() {
-        use MessageType::{MsgHeartbeat, MsgHup, MsgReadIndex, MsgRequestVote, MsgTimeoutNow};
+        use MessageType::{MsgHeartbeat, MsgHup, MsgReadIndex, MsgRequestVote};
         assert_eq!(refused(MsgRequestVote, |_| ()), None);
-        assert_eq!(refused(MsgRequestVote, |m| m.from = 9), Some(Refusal::Address));
+        assert_eq!(refused(MsgRequestVote, |m| m.from = 0), Some(Refusal::Address));
+        assert_eq!(refused(MsgRequestVote, |m| m.from = 8), Some(Refusal::Removed));
         assert_eq!(refused(MsgRequestVote, |m| m.from = 1), Some(Refusal::Address));
         assert_eq!(refused(MsgRequestVote, |m| m.to = 2), Some(Refusal::Address));
         assert_eq!(
@@ -213,12 +252,25 @@ mod tests {
         assert_eq!(refused(MsgHeartbeat, |m| m.term = 0), Some(Refusal::Term));
         assert_eq!(refused(MsgReadIndex, |_| ()), Some(Refusal::Term));
         assert_eq!(refused(MsgHup, |_| ()), Some(Refusal::Kind));
-        assert_eq!(refused(MsgTimeoutNow, |_| ()), Some(Refusal::Kind));
         assert_eq!(refused(MsgHeartbeat, |m| m.msg_type = 77), Some(Refusal::Kind));
         assert_eq!(
             refused(MsgHeartbeat, |m| m.context = vec![0; 33]),
             Some(Refusal::Context)
         );
+    }
+
+    #[test]
+    fn strangers_lead_and_stand_and_do_nothing_else() {
+        use MessageType::{MsgAppend, MsgHeartbeatResponse, MsgPropose, MsgRequestVote, MsgTimeoutNow};
+        let stranger = |m: &mut Message| m.from = 9;
+        assert_eq!(refused(MsgRequestVote, stranger), None);
+        let append = |m: &mut Message| (m.from, m.index, m.log_term) = (9, 5, 2);
+        assert_eq!(refused(MsgAppend, append), None);
+        assert_eq!(refused(MsgHeartbeatResponse, stranger), Some(Refusal::Address));
+        assert_eq!(refused(MsgPropose, stranger), Some(Refusal::Address));
+        assert_eq!(refused(MsgTimeoutNow, |_| ()), None);
+        assert_eq!(refused(MsgTimeoutNow, |m| m.term = 4), Some(Refusal::NotLeader));
+        assert_eq!(refused(MsgTimeoutNow, |m| m.from = 3), Some(Refusal::NotLeader));
     }
 
     #[test]
@@ -249,6 +301,20 @@ mod tests {
             refused(MsgAppend, |m| append(m, u64::MAX, &[0])),
             Some(Refusal::Entries)
         );
+        let timeless = |m: &mut Message| (m.index, m.log_term) = (9, 0);
+        assert_eq!(refused(MsgAppend, timeless), Some(Refusal::Index));
+        let change = |m: &mut Message, change: fn(&mut Entry)| {
+            append(m, 5, &[6]);
+            m.entries.iter_mut().for_each(change);
+        };
+        let unknown = |m: &mut Message| change(m, |entry| entry.entry_type = 3);
+        assert_eq!(refused(MsgAppend, unknown), Some(Refusal::Entries));
+        let first = |m: &mut Message| {
+            append(m, 0, &[1]);
+            m.log_term = 0;
+            m.entries[0].term = 0;
+        };
+        assert_eq!(refused(MsgAppend, first), Some(Refusal::Entries));
         let old = |m: &mut Message| (m.index, m.log_term) = (4, 1);
         assert_eq!(refused(MsgAppend, old), Some(Refusal::Index));
     }

@@ -2,7 +2,7 @@
 //! sync has covered it.
 
 use crate::prng::Prng;
-use berth_replica::{Entry, HardState, Message, Persist, Recovered, SnapshotMark};
+use berth_replica::{Entry, HardState, Message, Persist, Recovered, Roster, SnapshotMark};
 use berth_store::{SnapshotError, Store, restore};
 use std::collections::VecDeque;
 
@@ -39,6 +39,10 @@ impl LogState {
 
     pub(crate) fn mark(&self) -> u64 {
         self.snapshot.as_ref().map_or(0, |(mark, _)| mark.index)
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.entries.back().map_or(self.mark(), |entry| entry.index)
     }
 
     pub(crate) fn entry(&self, index: u64) -> Option<&Entry> {
@@ -183,6 +187,19 @@ impl Disk {
             snapshot,
             entries: self.synced.entries.iter().cloned().collect(),
         })
+    }
+
+    /// Planted: the image tells no membership.
+    pub(crate) fn lose_roster(&mut self) {
+        if let Some((mark, _)) = &mut self.synced.snapshot {
+            mark.voters.clear();
+            mark.roster = Roster::default();
+        }
+    }
+
+    /// Planted: everything is gone.
+    pub(crate) fn wipe(&mut self) {
+        self.synced = LogState::default();
     }
 
     /// Planted: the newest term and vote are forgotten.

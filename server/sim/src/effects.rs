@@ -59,6 +59,13 @@ impl World {
                 self.count("leader changes");
                 Ok(())
             }
+            Effect::ChangeReply(reply) => self.change_answered(at, &reply),
+            Effect::RosterChanged => {
+                self.count("memberships applied");
+                Ok(())
+            }
+            Effect::TellRemoved { to } => self.tell_removed(at, to),
+            Effect::Removed => self.removed(at),
             Effect::Fatal(error) => Err(Violation {
                 invariant: Invariant::Fatal,
                 detail: format!("member {}: {error}", self.members[at].id),

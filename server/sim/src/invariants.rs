@@ -1,10 +1,11 @@
 //! What must hold whatever happens, checked after each event against everything that was ever committed.
 
+use crate::census::Census;
 use crate::disk::LogState;
 use crate::workload::value_of;
-use berth_replica::{Entry, Message, MessageType, Role, Status};
+use berth_replica::{Change, Entry, Message, MessageType, Role, Roster, Status, membership_change};
 use berth_store::{Action, Command, Event, Kind, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub enum Invariant {
     LateExpiry,
     /// The answers about one key come from no single register.
     Linearizable,
+    /// A membership that the committed changes do not lead to, an id used again, or a member that goes on although it left.
+    Membership,
     /// A member did not start from its disk.
     Recovery,
     /// A member gave up.
@@ -95,6 +98,7 @@ pub(crate) struct Look<'a> {
     pub(crate) digest: u64,
     /// Its log as far as it has been handed out to be written.
     pub(crate) log: &'a LogState,
+    pub(crate) roster: &'a Roster,
 }
 
 /// After one committed entry.
@@ -137,12 +141,17 @@ pub(crate) struct Oracle {
     values: BTreeMap<u64, u64>,
     leases: BTreeMap<u64, Lease>,
     drift_ppm: u64,
+    census: Census,
+    /// Members that know that they left.
+    ended: BTreeSet<u64>,
+    nobody: Roster,
 }
 
 impl Oracle {
-    pub(crate) fn new(drift_ppm: u64) -> Oracle {
+    pub(crate) fn new(drift_ppm: u64, founders: &[u64]) -> Oracle {
         Oracle {
             drift_ppm,
+            census: Census::new(founders),
             ..Oracle::default()
         }
     }
@@ -174,6 +183,9 @@ impl Oracle {
 
     /// A member's message leaves it: what it votes for binds it for ever.
     pub(crate) fn sent(&mut self, message: &Message) -> Checked {
+        require(!self.ended.contains(&message.from), Invariant::Membership, || {
+            format!("member {} has left and sends {message:?}", message.from)
+        })?;
         let kind = message.get_msg_type();
         let candidate = if kind == MessageType::MsgRequestVoteResponse && !message.reject {
             message.to
@@ -192,18 +204,57 @@ impl Oracle {
         })
     }
 
-    /// Compares what a member shows with what it and all others have shown. `holders` tells on how many synced disks an
-    /// entry is, `quorum` how many it takes.
+    /// Compares what a member shows with what it and all others have shown. `holds` tells of a
+    /// member, an index and a term whether the entry is on that member's synced disk.
     pub(crate) fn observe(
         &mut self,
         look: &Look<'_>,
         now_us: u64,
-        quorum: usize,
-        holders: impl Fn(u64, u64) -> usize,
+        holds: impl Fn(u64, u64, u64) -> bool,
     ) -> Checked {
         self.progress(&look.status)?;
-        self.commits(look, now_us, quorum, holders)?;
+        self.commits(look, now_us, holds)?;
+        self.membership(look)?;
         self.state(look)
+    }
+
+    fn membership(&self, look: &Look<'_>) -> Checked {
+        let (member, applied) = (look.status.id, look.status.applied);
+        let expected = self.census.at(applied);
+        // Who joins knows nothing before it hears of itself.
+        let joins = look.roster.is_empty() && expected.is_none_or(|roster| !roster.contains(member));
+        require(
+            joins || expected == Some(look.roster),
+            Invariant::Membership,
+            || {
+                format!(
+                    "member {member} at {applied} has {:?}, not {expected:?}",
+                    look.roster
+                )
+            },
+        )
+    }
+
+    /// The membership by all that is committed.
+    pub(crate) fn roster(&self) -> &Roster {
+        self.census.newest().unwrap_or(&self.nobody)
+    }
+
+    pub(crate) fn has_made(&self, change: &Change) -> bool {
+        self.census.has_made(change)
+    }
+
+    pub(crate) fn has_known(&self, id: u64) -> bool {
+        self.census.has_known(id)
+    }
+
+    pub(crate) fn has_ended(&self, id: u64) -> bool {
+        self.ended.contains(&id)
+    }
+
+    /// A member has said that it left: it sends nothing any more.
+    pub(crate) fn ended(&mut self, id: u64) {
+        self.ended.insert(id);
     }
 
     fn progress(&mut self, status: &Status) -> Checked {
@@ -226,13 +277,7 @@ impl Oracle {
         require(ordered, Invariant::Bounds, || format!("{status:?}"))
     }
 
-    fn commits(
-        &mut self,
-        look: &Look<'_>,
-        now_us: u64,
-        quorum: usize,
-        holders: impl Fn(u64, u64) -> usize,
-    ) -> Checked {
+    fn commits(&mut self, look: &Look<'_>, now_us: u64, holds: impl Fn(u64, u64, u64) -> bool) -> Checked {
         let member = look.status.id;
         let compared = self.seen.get(&member).map_or(0, |seen| seen.compared);
         if look.status.commit <= compared {
@@ -254,10 +299,10 @@ impl Oracle {
                 self.compare(member, entry)?;
                 continue;
             }
-            let on = holders(index, entry.term);
-            require(on >= quorum, Invariant::Durable, || {
+            let quorum = self.census.is_quorum(index, |id| holds(id, index, entry.term));
+            require(quorum, Invariant::Durable, || {
                 format!(
-                    "entry {index} of term {} is committed at member {member}, but on {on} disks only",
+                    "entry {index} of term {} is committed at member {member}, but not on the disks of a majority",
                     entry.term
                 )
             })?;
@@ -282,7 +327,9 @@ impl Oracle {
             Invariant::CommittedPrefix,
             || format!("entry {} is committed after {}", entry.index, self.committed()),
         )?;
-        if !entry.data.is_empty() {
+        if let Some(change) = membership_change(entry) {
+            self.census.commit(entry.index, change)?;
+        } else if !entry.data.is_empty() {
             let command = Command::decode(&entry.data);
             require(command.is_ok(), Invariant::CommittedPrefix, || {
                 format!("entry {} does not decode", entry.index)

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
+mod census;
 mod checker;
 mod disk;
 mod effects;

@@ -1,4 +1,4 @@
-//! Plays seeds and tells of the first broken invariant: `sim --seed S [--members N] [--trace]`, `sim --seeds A..B`.
+//! Plays seeds and tells of the first broken invariant: `sim --seed S [--members N] [--churn] [--trace]`, `sim --seeds A..B`.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const USAGE: &str = "usage: berth-sim (--seed S | --seeds A..B) [--members N] [--trace]";
+const USAGE: &str = "usage: berth-sim (--seed S | --seeds A..B) [--members N] [--churn] [--trace]";
 
 /// The seed being played, for a build in which a panic ends the process.
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -18,6 +18,7 @@ struct Arguments {
     /// None: one, three and five in turn.
     members: Option<u64>,
     trace: bool,
+    churn: bool,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         seeds: 0..0,
         members: None,
         trace: false,
+        churn: false,
     };
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -54,6 +56,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
                 arguments.members = words.next()?.parse().ok().filter(|count| (1..=9).contains(count))
             }
             "--trace" => arguments.trace = true,
+            "--churn" => arguments.churn = true,
             _ => return None,
         }
     }
@@ -68,6 +71,7 @@ fn play(arguments: &Arguments) -> ExitCode {
         let options = Options {
             seed,
             members: arguments.members.unwrap_or(in_turn),
+            churn: arguments.churn,
             plant: None,
             trace: arguments.trace,
         };

@@ -62,6 +62,12 @@ pub(crate) struct Member {
     pub(crate) taken: BTreeSet<u64>,
     /// When it was last told that another member cannot be reached.
     pub(crate) told_unreachable: BTreeMap<u64, u64>,
+    /// It was there from the beginning.
+    pub(crate) founder: bool,
+    /// It is not started before it is certain, or at least possible, that it was added.
+    pub(crate) awaited: bool,
+    /// It was removed, knows it and does not start again.
+    pub(crate) retired: bool,
 }
 
 impl Member {
@@ -79,7 +85,24 @@ impl Member {
             slowness: 1,
             taken: BTreeSet::new(),
             told_unreachable: BTreeMap::new(),
+            founder: true,
+            awaited: false,
+            retired: false,
         }
+    }
+
+    /// A member that is to be added.
+    pub(crate) fn joining(id: u64) -> Member {
+        Member {
+            founder: false,
+            awaited: true,
+            ..Member::new(id)
+        }
+    }
+
+    /// Whether there is a process that may be started.
+    pub(crate) fn may_start(&self) -> bool {
+        !self.is_up() && !self.awaited && !self.retired
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -25,6 +25,14 @@ pub enum Plant {
     SnapshotReportLost,
     /// A member's clock jumps ahead by an hour now and then.
     ClockJump,
+    /// A learner may become a voter however little of the log it has.
+    PromoteEarly,
+    /// A member that was removed is started again, with the membership of before.
+    RemovedRestarts,
+    /// A member comes back under its old id with an empty disk.
+    IdReused,
+    /// Images are read without their membership.
+    RosterLost,
 }
 
 impl Plant {
@@ -41,5 +49,13 @@ impl Plant {
         Plant::NotifyLost,
         Plant::SnapshotReportLost,
         Plant::ClockJump,
+    ];
+
+    /// Those that matter when the membership changes.
+    pub const OF_MEMBERS: [Plant; 4] = [
+        Plant::PromoteEarly,
+        Plant::RemovedRestarts,
+        Plant::IdReused,
+        Plant::RosterLost,
     ];
 }

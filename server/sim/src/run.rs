@@ -23,6 +23,8 @@ pub struct Options {
     pub seed: u64,
     /// Members of the cluster.
     pub members: u64,
+    /// Whether members join, are promoted, removed and replaced meanwhile.
+    pub churn: bool,
     /// A bug to plant.
     pub plant: Option<Plant>,
     /// Whether to keep lines to read.

@@ -32,6 +32,14 @@ impl Trace {
         lines.push_back(format!("{:>12} {what} {numbers:?}", now_us));
     }
 
+    /// Adds words to the newest line, if there are lines.
+    pub(crate) fn remark(&mut self, words: impl FnOnce() -> String) {
+        if let Some(line) = self.lines.as_mut().and_then(|lines| lines.back_mut()) {
+            line.push(' ');
+            line.push_str(&words());
+        }
+    }
+
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

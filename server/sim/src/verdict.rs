@@ -23,6 +23,10 @@ impl World {
             member.slowness = 1;
         }
         self.trace.note(self.now, "calm", &[]);
+        // Where nobody could tell whether a member was added, the log can.
+        for member in &mut self.members {
+            member.awaited &= !self.oracle.roster().contains(member.id);
+        }
         self.start_all()
     }
 
@@ -38,6 +42,9 @@ impl World {
         let mut probes = Vec::new();
         for at in 0..self.members.len() {
             let id = self.members[at].id;
+            if !self.oracle.roster().contains(id) {
+                continue;
+            }
             let mut own = vec![self.workload.probe(id, self.now)];
             own.extend(self.workload.read_all(id, self.now));
             // Fewer than the smallest bound of waiting requests at a time.
@@ -49,8 +56,10 @@ impl World {
         Ok(probes)
     }
 
-    fn statuses(&self) -> Vec<Status> {
-        let replicas = self.members.iter().filter_map(|member| member.replica.as_ref());
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        let roster = self.oracle.roster();
+        let belong = self.members.iter().filter(|member| roster.contains(member.id));
+        let replicas = belong.filter_map(|member| member.replica.as_ref());
         replicas.map(|replica| replica.status()).collect()
     }
 
@@ -84,6 +93,9 @@ impl World {
                 format!("member {id} owes {taken:?}, first {first:?}")
             })?;
             let Some(replica) = &member.replica else { continue };
+            if !self.oracle.roster().contains(id) {
+                continue;
+            }
             let digest = replica.store().digest();
             let expected = self.oracle.reference().digest();
             require(digest == expected, Invariant::Convergence, || {
@@ -94,7 +106,7 @@ impl World {
             })?;
             self.watches.check(id, replica.store().index(), &self.oracle)?;
         }
-        Ok(())
+        self.check_members()
     }
 
     /// Long after the load no key is left that had a time to live.

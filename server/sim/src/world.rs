@@ -1,5 +1,6 @@
 //! The simulated world: virtual time, and everything that is going to happen in it.
 
+use crate::admin::Admin;
 use crate::faults::Faults;
 use crate::invariants::{Checked, Invariant, Look, Oracle, Violation, require};
 use crate::member::{Clock, Member};
@@ -65,7 +66,11 @@ pub(crate) enum Happening {
         life: u64,
     },
     SlowDiskEnds,
+    Told {
+        by: u64,
+    },
     /// Of no member.
+    Admin,
     Clients,
     Fault,
     NetworkHeals,
@@ -113,6 +118,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) limits: Limits,
     pub(crate) plant: Option<Plant>,
+    pub(crate) admin: Admin,
+    churn: bool,
     pub(crate) coverage: BTreeMap<&'static str, u64>,
     pub(crate) disk_prng: Prng,
     pub(crate) fault_prng: Prng,
@@ -136,9 +143,17 @@ impl World {
             network: Network::new(seed, &faults),
             workload: Workload::new(seed),
             watches: WatchBook::default(),
-            oracle: Oracle::new(faults.drift_ppm),
+            oracle: Oracle::new(faults.drift_ppm, &(1..=options.members).collect::<Vec<_>>()),
             trace: Trace::new(options.trace),
-            limits: workload::limits(&mut prng("limits")),
+            limits: Limits {
+                promotion_percent: match options.plant {
+                    Some(Plant::PromoteEarly) => 0,
+                    Some(_) | None => Limits::default().promotion_percent,
+                },
+                ..workload::limits(&mut prng("limits"))
+            },
+            admin: Admin::new(seed),
+            churn: options.churn,
             plant: options.plant,
             coverage: BTreeMap::new(),
             disk_prng: prng("disk"),
@@ -156,6 +171,9 @@ impl World {
         self.start_all()?;
         self.schedule(self.workload.gap_us, 0, Happening::Clients);
         self.schedule(self.faults.gap_us, 0, Happening::Fault);
+        if self.churn {
+            self.schedule(self.faults.gap_us, 0, Happening::Admin);
+        }
         Ok(())
     }
 
@@ -206,7 +224,7 @@ impl World {
                 .map_or(0, |member| member.paused_until);
             let own = !matches!(
                 next.what,
-                Happening::Clients | Happening::Fault | Happening::NetworkHeals
+                Happening::Admin | Happening::Clients | Happening::Fault | Happening::NetworkHeals
             );
             if own && resumes > self.now {
                 self.schedule_at(resumes, next.member, next.what);
@@ -249,13 +267,15 @@ impl World {
             } => self.image_written(at, life, mark, *store, fails),
             Happening::Request { id } => self.take(at, id),
             Happening::Start { life } => {
-                let due = self.members[at].life == life && !self.members[at].is_up();
+                let due = self.members[at].life == life && self.members[at].may_start();
                 if due { self.start(at) } else { Ok(()) }
             }
             Happening::SlowDiskEnds => {
                 self.members[at].slowness = 1;
                 Ok(())
             }
+            Happening::Told { by } => self.give(at, Input::ToldRemoved { by }),
+            Happening::Admin => self.administer(),
             Happening::Clients => self.clients(),
             Happening::Fault => self.fault(),
             Happening::NetworkHeals => {
@@ -266,10 +286,10 @@ impl World {
         }
     }
 
-    /// Starts every member that is down.
+    /// Starts every member that is down and belongs to the cluster, or may do so.
     pub(crate) fn start_all(&mut self) -> Checked {
         for at in 0..self.members.len() {
-            if !self.members[at].is_up() {
+            if self.members[at].may_start() {
                 self.start(at)?;
             }
         }
@@ -277,7 +297,8 @@ impl World {
     }
 
     fn start(&mut self, at: usize) -> Checked {
-        let voters = self.ids();
+        let founders = self.members.iter().filter(|member| member.founder);
+        let voters = founders.map(|member| member.id).collect();
         let incarnation = self.schedule_prng.next();
         let member = &mut self.members[at];
         member.life += 1;
@@ -293,7 +314,7 @@ impl World {
             .map_err(|error| broken(format!("member {}: {error}", member.id)))?;
         let config = ReplicaConfig {
             id: member.id,
-            voters,
+            voters: if member.founder { voters } else { Vec::new() },
             incarnation,
             seed: self.seed,
             limits: self.limits.clone(),
@@ -325,9 +346,13 @@ impl World {
         let taken = std::mem::take(&mut member.taken);
         self.workload.crash(id, &taken);
         self.watches.crash(id);
+        self.forget_changes(id);
         match self.plant {
             Some(Plant::HardStateLost) => self.members[at].disk.lose_hard_state(),
             Some(Plant::EntriesLost) => self.members[at].disk.lose_entries(3),
+            Some(Plant::RemovedRestarts) if self.oracle.has_ended(id) => self.members[at].disk.lose_roster(),
+            Some(Plant::RosterLost) => self.members[at].disk.lose_roster(),
+            Some(Plant::IdReused) if self.plant_prng.coin() => self.members[at].disk.wipe(),
             Some(_) | None => {}
         }
         self.trace.note(self.now, "crash", &[id, life]);
@@ -434,7 +459,10 @@ impl World {
                 self.members[at].log.write(snapshot, &persist.entries, hard_state);
             }
         }
-        self.observe(at)?;
+        // What a member took in one batch with the news that it was removed is not done any more.
+        if !effects.iter().any(|effect| matches!(effect, Effect::Removed)) {
+            self.observe(at)?;
+        }
         for effect in effects {
             if self.members[at].burns_out() {
                 self.crash(at);
@@ -456,14 +484,13 @@ impl World {
             status: replica.status(),
             digest: replica.store().digest(),
             log: &members[at].log,
+            roster: replica.roster(),
         };
-        let holders = |index, term| {
-            let synced = members
-                .iter()
-                .filter(|member| member.disk.synced().holds(index, term));
-            synced.count()
+        let holds = |id, index, term| {
+            let member = members.iter().find(|member| member.id == id);
+            member.is_some_and(|member| member.disk.synced().holds(index, term))
         };
-        oracle.observe(&look, *now, members.len() / 2 + 1, holders)
+        oracle.observe(&look, *now, holds)
     }
 
     /// A request reaches its member.

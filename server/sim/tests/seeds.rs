@@ -12,6 +12,18 @@ const PLANT_SEEDS: u64 = 40;
 /// Seeds that once broke an invariant, with the number of members: an election in the middle of installing an image.
 const REGRESSIONS: [(u64, u64); 2] = [(3_938, 5), (26_766, 5)];
 
+/// The same with members that come and go: an only voter that led before its log was durable, a batch that held the news of
+/// a removal, and removed members that were told too early that nobody needs them.
+const CHURN_REGRESSIONS: [(u64, u64); 7] = [
+    (16, 3),
+    (408, 3),
+    (315, 3),
+    (1_613, 1),
+    (2_265, 1),
+    (2_373, 1),
+    (3_180, 3),
+];
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the driver of the tests asks for more seeds this way"
@@ -25,16 +37,32 @@ fn play(seed: u64, members: u64, plant: Option<Plant>, trace: bool) -> Outcome {
     run(&Options {
         seed,
         members,
+        churn: false,
         plant,
         trace,
     })
 }
 
+/// With members that come and go.
+fn play_churn(seed: u64, members: u64, plant: Option<Plant>) -> Outcome {
+    run(&Options {
+        seed,
+        members,
+        churn: true,
+        plant,
+        trace: false,
+    })
+}
+
 /// Plays seeds and adds up what they exercised.
 fn check(members: u64, count: u64) -> BTreeMap<&'static str, u64> {
+    check_with(members, count, |seed| play(seed, members, None, false))
+}
+
+fn check_with(members: u64, count: u64, play: impl Fn(u64) -> Outcome) -> BTreeMap<&'static str, u64> {
     let mut coverage = BTreeMap::new();
     for seed in 0..count {
-        let outcome = play(seed, members, None, false);
+        let outcome = play(seed);
         if let Some(failure) = outcome.failure {
             panic!("seed {seed} with {members} members: {failure}");
         }
@@ -99,9 +127,59 @@ fn five_members() {
 }
 
 #[test]
+fn members_come_and_go() {
+    let mut coverage = BTreeMap::new();
+    for (members, share) in [(3, 2), (1, 4), (2, 4)] {
+        for (what, times) in check_with(members, seeds().div_ceil(share), |seed| {
+            play_churn(seed, members, None)
+        }) {
+            *coverage.entry(what).or_default() += times;
+        }
+    }
+    let all = [
+        "learners added",
+        "learners promoted",
+        "members removed",
+        "members replaced",
+        "members updated",
+        "members told of their removal",
+        "members ended",
+        "leadership handed on",
+        "images installed",
+        "change: not leader",
+        "change: in progress",
+        "change: unknown member",
+        "change: removed member",
+        "change: member exists",
+        "change: not caught up",
+        "change: quorum at risk",
+        "change: last voter",
+    ];
+    must_cover(&coverage, &all);
+}
+
+#[test]
+fn planted_bugs_of_members_are_found() {
+    for plant in Plant::OF_MEMBERS {
+        let found = (0..PLANT_SEEDS).find_map(|seed| Some((seed, play_churn(seed, 3, Some(plant)).failure?)));
+        let Some((seed, failure)) = found else {
+            panic!("{plant:?} is not found within {PLANT_SEEDS} seeds");
+        };
+        println!("{plant:?}: seed {seed}: {failure}");
+    }
+}
+
+#[test]
 fn regressions() {
     for (seed, members) in REGRESSIONS {
         let failure = play(seed, members, None, false).failure;
+        assert!(
+            failure.is_none(),
+            "seed {seed} with {members} members: {failure:?}"
+        );
+    }
+    for (seed, members) in CHURN_REGRESSIONS {
+        let failure = play_churn(seed, members, None).failure;
         assert!(
             failure.is_none(),
             "seed {seed} with {members} members: {failure:?}"

@@ -1,6 +1,6 @@
 //! Keys: canonical absolute paths of bytes, cheap to clone.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,6 +43,18 @@ impl Key {
         let path = path.as_ref();
         if path.len() > MAX_KEY_BYTES {
             return Err(KeyError::TooLong { bytes: path.len() });
+        }
+        // Most paths are clean already.
+        if let Some((b'/', names)) = path.split_first() {
+            let mut components = 0;
+            let mut names = names.split(|byte| *byte == b'/').inspect(|_| components += 1);
+            if names.all(|name| !matches!(name, b"" | b"." | b"..")) {
+                return if components > MAX_DEPTH {
+                    Err(KeyError::TooDeep { components })
+                } else {
+                    Ok(Key(path.into()))
+                };
+            }
         }
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in path.split(|byte| *byte == b'/') {
@@ -175,9 +187,22 @@ impl Borrow<[u8]> for Key {
     }
 }
 
+/// Bytes as text. As in etcd, each byte that is no UTF-8 becomes one U+FFFD.
+pub(crate) fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.0))
+        f.write_str(&readable(&self.0))
     }
 }
 

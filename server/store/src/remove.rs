@@ -29,7 +29,8 @@ impl Store {
         condition: &Condition,
     ) -> Result<Applied, StoreError> {
         if key.is_root() {
-            return self.refuse(code::NOT_A_FILE, key);
+            // This one refusal of etcd names no key.
+            return self.refuse(code::NOT_A_FILE, "");
         }
         let node = self.existing(key)?;
         let Some(value) = &node.value else {

@@ -4,7 +4,7 @@ use crate::apply::{Applied, Store};
 use crate::command::{Condition, Put};
 use crate::error::{StoreError, code};
 use crate::event::{Action, Event, EventNode};
-use crate::key::{Key, Value};
+use crate::key::{Key, Value, readable};
 use crate::tree::{Node, Spot};
 use std::sync::Arc;
 
@@ -164,7 +164,7 @@ impl Store {
             .as_ref()
             .filter(|wanted| !wanted.is_empty() && *wanted != value)
         {
-            let [wanted, found] = [wanted, value].map(|value| String::from_utf8_lossy(value));
+            let [wanted, found] = [wanted, value].map(|value| readable(value));
             differences.push(format!("[{wanted} != {found}]"));
         }
         if condition.prev_index != 0 && condition.prev_index != modified {

@@ -60,7 +60,11 @@ fn keys_are_those_of_a_slow_reference() {
 
 #[test]
 fn a_key_has_limits() {
-    for (bytes, fits) in [(MAX_KEY_BYTES - 1, true), (MAX_KEY_BYTES, true), (MAX_KEY_BYTES + 1, false)] {
+    for (bytes, fits) in [
+        (MAX_KEY_BYTES - 1, true),
+        (MAX_KEY_BYTES, true),
+        (MAX_KEY_BYTES + 1, false),
+    ] {
         let parsed = Key::parse("a".repeat(bytes));
         assert_eq!(parsed.is_ok(), fits, "{bytes} bytes");
         assert!(fits || parsed == Err(KeyError::TooLong { bytes }));
@@ -145,7 +149,9 @@ fn commands() -> Vec<Command> {
     ];
     let stamps = [0, 1, 127, 128, 5_000, u64::MAX].into_iter().cycle();
     let stamped = kinds.into_iter().zip(stamps);
-    stamped.map(|(kind, cluster_ms)| Command { cluster_ms, kind }).collect()
+    stamped
+        .map(|(kind, cluster_ms)| Command { cluster_ms, kind })
+        .collect()
 }
 
 #[test]
@@ -163,14 +169,22 @@ fn kept_commands_still_decode() {
 #[test]
 fn changed_commands_are_refused_or_mean_what_they_say() {
     let seeds = commands().iter().map(Command::encode).collect();
-    let words: &[&[u8]] = &[b"/", b"/a", b"/../", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x80\x80\x00"];
+    let words: &[&[u8]] = &[
+        b"/",
+        b"/a",
+        b"/../",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x80\x80\x00",
+    ];
     let mut inputs = Mutator::new("command", seeds, words, 1 << 10);
     let mut store = Store::new();
     let mut decoded = 0_u64;
     for round in 0..rounds(ROUNDS) {
         let input = inputs.next();
         let _naming = Naming { round, input: &input };
-        let Ok(command) = Command::decode(&input) else { continue };
+        let Ok(command) = Command::decode(&input) else {
+            continue;
+        };
         decoded += 1;
         assert_eq!(Command::decode(&command.encode()), Ok(command.clone()));
         let (index, cluster_ms) = (store.index(), store.cluster_ms());
@@ -266,22 +280,4 @@ fn chunks_out_of_place_are_refused() {
         assert!(restore(moved).is_err());
     }
     assert!(restore(chunks).is_ok());
-}
-
-#[test]
-fn zz_write_corpus() {
-    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus");
-    let names = ["set-ttl", "set-dir", "create", "update", "refresh", "swap", "in-order", "delete", "compare-delete", "tick", "bump", "delete-root"];
-    for (name, c) in names.iter().zip(commands()) { std::fs::write(format!("{base}/command/{name}"), c.encode()).unwrap(); }
-    for (name, b) in [("bad-empty", &b""[..]), ("bad-version", b"\x02\x00\x09"), ("bad-tag", b"\x01\x00\x63"), ("bad-number", b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x09"), ("bad-length", b"\x01\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\x7f/a"), ("bad-key", b"\x01\x00\x06\x04/a//\x00"), ("bad-trailing", b"\x01\x00\x09\x00"), ("bad-flags", b"\x01\x00\x06\x02/a\xf0")] {
-        std::fs::write(format!("{base}/command/{name}"), b).unwrap();
-    }
-    std::fs::write(format!("{base}/snapshot/empty"), joined(&Store::new())).unwrap();
-    let s = joined(&small_state());
-    std::fs::write(format!("{base}/snapshot/small"), &s).unwrap();
-    std::fs::write(format!("{base}/snapshot/bad-cut"), &s[..s.len()-3]).unwrap();
-    let mut t = s.clone(); t.push(0);
-    std::fs::write(format!("{base}/snapshot/bad-longer"), &t).unwrap();
-    std::fs::write(format!("{base}/snapshot/bad-length"), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01").unwrap();
-    std::fs::write(format!("{base}/snapshot/bad-index"), b"\x15\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00").unwrap();
 }

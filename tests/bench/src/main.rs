@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod containers;
+mod fanout;
 mod figures;
 mod store;
 

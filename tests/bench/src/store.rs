@@ -1,4 +1,4 @@
-//! PUT and GET of one store beside etcd 3.4 with the v2 API, each on fresh data on the same disk.
+//! Writes, reads, watches and memory of one store beside etcd 3.4 with the v2 API, each on fresh data on the same disk.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use berth_harness::{Berth, Etcd, Scratch, Store, request};
 
+use crate::fanout::{self, Delivered, WATCHERS};
 use crate::figures::{cpu_seconds, resident_mebibytes, table};
 
 /// Connections of each measurement.
@@ -15,6 +16,13 @@ const CONNECTIONS: [u32; 3] = [1, 64, 256];
 const SECONDS: u32 = 5;
 /// Keys in the memory measurement.
 const KEYS: u32 = 100_000;
+
+/// The requests that are measured: method, query, what they are called.
+const REQUESTS: [(&str, &str, &str); 3] = [
+    ("PUT", "", "PUT"),
+    ("GET", "", "GET"),
+    ("GET", "?quorum=true", "GET with quorum"),
+];
 
 struct Measured {
     per_second: f64,
@@ -27,7 +35,7 @@ struct Measured {
 fn load(
     address: SocketAddr,
     process: u32,
-    method: &str,
+    (method, query): (&str, &str),
     connections: u32,
     folder: &Path,
 ) -> anyhow::Result<Measured> {
@@ -55,7 +63,7 @@ fn load(
             "-s",
         ])
         .arg(&script)
-        .arg(format!("http://{address}/v2/keys/bench"))
+        .arg(format!("http://{address}/v2/keys/bench{query}"))
         .output()
         .context("the benchmark needs Debian's wrk")?;
     let cpu = cpu_seconds(process) - before;
@@ -107,6 +115,40 @@ fn fill(address: SocketAddr) -> anyhow::Result<()> {
     })
 }
 
+/// One kind of request to both, on fresh data; and the memory of each before.
+fn beside(
+    berth: &Berth,
+    what: (&str, &str),
+    connections: u32,
+) -> anyhow::Result<(Measured, Measured, (f64, f64))> {
+    let scratch = Scratch::new();
+    let etcd = Etcd::start(&scratch);
+    let store = Store::start(berth, &scratch);
+    let idle = (resident_mebibytes(store.id()), resident_mebibytes(etcd.id()));
+    for address in [etcd.address(), store.address()] {
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        request(
+            address,
+            "PUT",
+            "/v2/keys/bench",
+            &form,
+            format!("value={}", "x".repeat(64)).as_bytes(),
+        )?;
+    }
+    // Alternate twice and keep each side's better run: the machine's speed drifts.
+    let mut theirs = load(etcd.address(), etcd.id(), what, connections, scratch.path())?;
+    let mut ours = load(store.address(), store.id(), what, connections, scratch.path())?;
+    let again = load(etcd.address(), etcd.id(), what, connections, scratch.path())?;
+    if again.per_second > theirs.per_second {
+        theirs = again;
+    }
+    let again = load(store.address(), store.id(), what, connections, scratch.path())?;
+    if again.per_second > ours.per_second {
+        ours = again;
+    }
+    Ok((ours, theirs, idle))
+}
+
 pub(crate) fn run() -> anyhow::Result<()> {
     println!(
         "# store: Berth beside etcd 3.4.23 --enable-v2=true, 64-byte values, {SECONDS} s each, load by wrk -t1"
@@ -114,38 +156,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let berth = Berth::new(crate::berth_program()?);
     let mut rows = Vec::new();
     let mut idle = (0.0, 0.0);
-    for method in ["PUT", "GET"] {
+    for (method, query, name) in REQUESTS {
         for connections in CONNECTIONS {
-            let scratch = Scratch::new();
-            let etcd = Etcd::start(&scratch);
-            let store = Store::start(&berth, &scratch);
-            idle = (resident_mebibytes(store.id()), resident_mebibytes(etcd.id()));
-            for address in [etcd.address(), store.address()] {
-                let form = [("Content-Type", "application/x-www-form-urlencoded")];
-                request(
-                    address,
-                    "PUT",
-                    "/v2/keys/bench",
-                    &form,
-                    format!("value={}", "x".repeat(64)).as_bytes(),
-                )?;
-            }
-            // Alternate twice and keep each side's better run: the machine's speed drifts.
-            let mut theirs = load(etcd.address(), etcd.id(), method, connections, scratch.path())?;
-            let mut ours = load(store.address(), store.id(), method, connections, scratch.path())?;
-            let again = load(etcd.address(), etcd.id(), method, connections, scratch.path())?;
-            if again.per_second > theirs.per_second {
-                theirs = again;
-            }
-            let again = load(store.address(), store.id(), method, connections, scratch.path())?;
-            if again.per_second > ours.per_second {
-                ours = again;
-            }
-            rows.push(row(
-                &format!("{method}, {connections} connections"),
-                &ours,
-                &theirs,
-            ));
+            let (ours, theirs, fresh) = beside(&berth, (method, query), connections)?;
+            idle = fresh;
+            rows.push(row(&format!("{name}, {connections} connections"), &ours, &theirs));
         }
     }
     table(
@@ -161,7 +176,52 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ],
         &rows,
     );
+    fan_out(&berth)?;
     memory(&berth, idle)
+}
+
+/// Events to many watchers, each side's better run of two.
+fn fan_out(berth: &Berth) -> anyhow::Result<()> {
+    let scratch = Scratch::new();
+    let etcd = Etcd::start(&scratch);
+    let store = Store::start(berth, &scratch);
+    let mut best: [Option<Delivered>; 2] = [None, None];
+    for _ in 0..2 {
+        for (best, (address, process)) in best
+            .iter_mut()
+            .zip([(store.address(), store.id()), (etcd.address(), etcd.id())])
+        {
+            let run = fanout::measure(address, process)?;
+            if best.as_ref().is_none_or(|best| run.per_second > best.per_second) {
+                *best = Some(run);
+            }
+        }
+    }
+    let [Some(ours), Some(theirs)] = best else {
+        bail!("nothing was measured")
+    };
+    table(
+        &[
+            "what",
+            "Berth events/s",
+            "etcd events/s",
+            "ratio",
+            "CPU s per 10 000 (B / e)",
+            "CPU ratio",
+        ],
+        &[vec![
+            format!("events delivered to {WATCHERS} watchers"),
+            format!("{:.0}", ours.per_second),
+            format!("{:.0}", theirs.per_second),
+            format!("{:.2}x", ours.per_second / theirs.per_second),
+            format!(
+                "{:.3} / {:.3}",
+                ours.cpu_per_ten_thousand, theirs.cpu_per_ten_thousand
+            ),
+            format!("{:.2}", ours.cpu_per_ten_thousand / theirs.cpu_per_ten_thousand),
+        ]],
+    );
+    Ok(())
 }
 
 fn row(what: &str, ours: &Measured, theirs: &Measured) -> Vec<String> {

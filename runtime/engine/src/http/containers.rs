@@ -64,7 +64,7 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
         .enumerate()
         .filter(|(index, _)| span.contains(*index))
         .map(|(_, container)| container)
-        .filter(|container| everything || container.run.status == Status::Running)
+        .filter(|container| everything || container.run.status.counts_as_running())
         .filter(|container| selects(&filters, container, &images))
         .take(limit.unwrap_or(usize::MAX))
         .map(|container| documents::summary(container, images.shown(container), now))
@@ -199,9 +199,11 @@ fn with_tag(reference: &str) -> String {
 }
 
 pub(crate) async fn inspect(api: &Arc<Api>, id: &str) -> Answer {
-    let container = api.handle.find(id).await?.container;
-    let paths = api.actions.paths(&container.id);
-    json(StatusCode::OK, &documents::inspect(&container, paths))
+    let found = api.handle.find(id).await?;
+    let paths = api.actions.paths(&found.container.id);
+    let mut document = documents::inspect(&found.container, paths);
+    document.exec_ids = Some(found.execs).filter(|execs| !execs.is_empty());
+    json(StatusCode::OK, &document)
 }
 
 pub(crate) async fn prune(api: &Arc<Api>, params: &Params) -> Answer {

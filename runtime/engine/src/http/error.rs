@@ -1,6 +1,7 @@
 //! Refusals as HTTP answers: the only place that chooses status codes.
 
 use axum::body::Body;
+use berth_exec::ExecError;
 use berth_images::{ImageError, ImageErrorKind};
 use berth_wire::docker::ErrorBody;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -42,6 +43,7 @@ fn status(failure: &Failure) -> StatusCode {
     match failure {
         Failure::NoSuchContainer(_)
         | Failure::NoSuchImage(_)
+        | Failure::NoSuchExec(_)
         | Failure::NoSuchThing(_)
         | Failure::NoSuchPage => StatusCode::NOT_FOUND,
         Failure::AmbiguousContainer { .. }
@@ -59,10 +61,15 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::EmptyConfig
         | Failure::StartWithBody
         | Failure::NoUpgrade
+        | Failure::BadDetachKeys(_)
         | Failure::Plan(_) => StatusCode::BAD_REQUEST,
         Failure::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::NameTaken { .. }
         | Failure::NotRunning { .. }
+        | Failure::ContainerNotRunning { .. }
+        | Failure::ExecBegun { .. }
+        | Failure::ExecNotRunning(_)
+        | Failure::Exec(ExecError::NotRunning { .. } | ExecError::NoTerminal { .. })
         | Failure::StillRunning { .. }
         | Failure::BeingRemoved { .. } => StatusCode::CONFLICT,
         Failure::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
@@ -76,7 +83,9 @@ fn status(failure: &Failure) -> StatusCode {
         Failure::EraseFailed { .. } | Failure::Exec(_) | Failure::Record(_) | Failure::Io(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
-        Failure::Stopping | Failure::TooManyAttached(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Stopping | Failure::TooManyAttached(_) | Failure::TooManyExecs(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use berth_wire::docker::{
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{API_VERSION, Answer, Api, MIN_API_VERSION, json};
-use crate::container::Status;
 use crate::{clock, documents};
 
 pub(crate) fn ping() -> Response<Body> {
@@ -71,7 +70,7 @@ pub(crate) async fn info(api: &Arc<Api>) -> Answer {
     let count = |wanted: bool| {
         let found = containers
             .iter()
-            .filter(|container| (container.run.status == Status::Running) == wanted);
+            .filter(|container| container.run.status.counts_as_running() == wanted);
         i64::try_from(found.count()).unwrap_or(i64::MAX)
     };
     let images = api.actions.image_count().await?;

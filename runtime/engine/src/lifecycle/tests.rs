@@ -300,6 +300,7 @@ fn is_request(input: &Input) -> bool {
         | Input::Exited
         | Input::GraceOver(_)
         | Input::Cleaned
+        | Input::RestartDue(_)
         | Input::Erased
         | Input::EraseFailed => false,
     }
@@ -312,6 +313,7 @@ fn settle(life: &Life, well: bool) -> Input {
         Phase::Starting => Input::LaunchFailed,
         Phase::Running | Phase::Idle | Phase::Gone => Input::Exited,
         Phase::Cleaning => Input::Cleaned,
+        Phase::Waiting => Input::RestartDue(1),
         Phase::Erasing if well => Input::Erased,
         Phase::Erasing => Input::EraseFailed,
     }
@@ -323,4 +325,44 @@ fn take(life: &mut Life, input: Input, open: &mut std::collections::BTreeSet<Tic
             assert!(open.remove(&ticket), "ticket {ticket} answered twice");
         }
     }
+}
+
+#[test]
+fn a_policy_starts_it_again_until_somebody_stops_it() {
+    let mut life = Life::idle(false).with_policy(Policy::Always);
+    life.step(Input::Start(1));
+    life.step(Input::Launched);
+    check(&mut life, Input::Exited, &[Effect::Clean]);
+    let wait = |number, milliseconds| Effect::ArmRestart { number, milliseconds };
+    check(&mut life, Input::Cleaned, &[wait(1, 100)]);
+    let remove = |ticket| Input::Remove { ticket, force: false };
+    check(&mut life, remove(2), &[Effect::Answer(2, Answer::StillRunning)]);
+    check(&mut life, Input::RestartDue(0), &[]);
+    check(&mut life, Input::RestartDue(1), &[Effect::Launch]);
+    check(&mut life, Input::Launched, &[Effect::Tell(Told::Started)]);
+    life.step(Input::Exited);
+    check(&mut life, Input::Cleaned, &[wait(2, 200)]);
+    let stop = Input::Stop {
+        ticket: 3,
+        signal: TERM,
+        grace: Grace::Endless,
+    };
+    check(
+        &mut life,
+        stop,
+        &[Effect::Settle, Effect::Tell(Told::Stopped), done(3)],
+    );
+    check(&mut life, Input::RestartDue(2), &[]);
+    // A start by hand begins a new series; one that fails by itself is not tried again.
+    life.step(Input::Start(4));
+    life.step(Input::Launched);
+    life.step(Input::Exited);
+    check(&mut life, Input::Cleaned, &[wait(3, 100)]);
+    life.step(Input::RestartDue(3));
+    check(&mut life, Input::LaunchFailed, &[Effect::Settle]);
+    life.step(Input::Start(5));
+    life.step(Input::Launched);
+    life.step(Input::Kill { ticket: 6, signal: 9 });
+    life.step(Input::Exited);
+    check(&mut life, Input::Cleaned, &[]);
 }

@@ -35,6 +35,8 @@ pub(super) struct Client {
     stdin: bool,
     stdout: bool,
     stderr: bool,
+    /// It wants no frames.
+    raw: bool,
     waiting: Vec<u8>,
     /// Since when it has taken nothing.
     stalled: Option<Instant>,
@@ -107,7 +109,7 @@ impl Keeper {
     pub(super) fn attach(
         &mut self,
         id: &str,
-        [stdin, stdout, stderr]: [bool; 3],
+        [stdin, stdout, stderr, raw]: [bool; 4],
     ) -> Result<Option<OwnedFd>, Errno> {
         if self.clients.len() >= MAX_CLIENTS {
             return Ok(None);
@@ -130,6 +132,7 @@ impl Keeper {
             stdin,
             stdout,
             stderr,
+            raw,
             waiting: Vec::new(),
             stalled: None,
             half_closed: None,
@@ -256,7 +259,9 @@ impl Keeper {
             if !client.wants(stream) {
                 continue;
             }
-            client.waiting.extend_from_slice(&header);
+            if !client.raw {
+                client.waiting.extend_from_slice(&header);
+            }
             client.waiting.extend_from_slice(&self.buffer[..count]);
             self.flush_client(number);
         }

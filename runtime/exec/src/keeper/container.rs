@@ -24,8 +24,10 @@ pub(super) enum Phase {
         /// The request to be answered.
         number: u64,
         report: Watched,
-        /// What it has said so far.
-        said: Vec<u8>,
+        /// It has got as far as the command.
+        ready: bool,
+        /// The step that failed, and why.
+        fault: Option<(u32, i32)>,
         deadline: Instant,
     },
     Running,
@@ -59,9 +61,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(stream: Stream, pipe: Watched) -> Self {
+    pub(super) fn new(stream: Stream, pipe: Option<Watched>) -> Self {
         Self {
-            pipe: Some(pipe),
+            pipe,
             lines: Lines::new(stream),
         }
     }
@@ -88,7 +90,14 @@ pub(super) struct Container {
     /// The first is standard output.
     pub(super) outputs: [Output; 2],
     pub(super) input: Option<Input>,
-    pub(super) log: LogFile,
+    /// What its input is, once there is one.
+    pub(super) stdin: Stdin,
+    /// It has a terminal: `terminal` is its other end as long as it lives.
+    pub(super) has_terminal: bool,
+    pub(super) terminal: Option<OwnedFd>,
+    /// The container that it was added to.
+    pub(super) inside: Option<String>,
+    pub(super) log: Option<LogFile>,
     /// The answer to its start, when its process has ended.
     pub(super) failed: Option<(u64, Failure)>,
     /// Nobody wants to know about its end.
@@ -139,6 +148,7 @@ impl Container {
             }
         }
         self.drop_input(poller);
+        self.terminal = None;
         if let Phase::Starting { report, .. } = &mut self.phase {
             report.forget(poller);
         }
@@ -147,6 +157,13 @@ impl Container {
     pub(super) fn drop_input(&mut self, poller: &mut Poller) {
         if let Some(mut input) = self.input.take() {
             input.pipe.forget(poller);
+        }
+    }
+
+    /// Keeps whole records, if anything is kept.
+    pub(super) fn append(&mut self, records: &[u8]) {
+        if let Some(log) = &mut self.log {
+            log.append(records);
         }
     }
 

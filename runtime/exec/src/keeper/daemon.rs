@@ -13,6 +13,7 @@ use super::container::Phase;
 use super::poller::{Source, Token};
 use crate::channel;
 use crate::protocol::{Answer, Ask, MAX_MESSAGE, Message, Request, VERSION, decode, encode};
+use crate::run_step::window;
 
 /// Messages that wait for a slow daemon; at the bound the connection is given up, and a new one learns everything.
 const MAX_WAITING: usize = 16 * 1024;
@@ -105,10 +106,15 @@ impl Keeper {
                 stdin,
                 stdout,
                 stderr,
-            } => match self.attach(&id, [stdin, stdout, stderr]) {
+                raw,
+            } => match self.attach(&id, [stdin, stdout, stderr, raw]) {
                 Ok(Some(socket)) => self.answer_with(number, Answer::Done, Some(socket)),
                 Ok(None) | Err(_) => self.answer(number, Answer::TooManyClients),
             },
+            Ask::Resize { id, rows, columns } => {
+                let answer = self.resize(&id, rows, columns);
+                self.answer(number, answer);
+            }
             Ask::End => self.end(),
         }
     }
@@ -141,6 +147,19 @@ impl Keeper {
                     self.remove_client(number, Gone::Done);
                 }
             }
+        }
+    }
+
+    fn resize(&self, id: &str, rows: u16, columns: u16) -> Answer {
+        let Some(container) = self.containers.get(id).filter(|container| container.lives()) else {
+            return Answer::NotRunning;
+        };
+        let Some(terminal) = &container.terminal else {
+            return Answer::NoTerminal;
+        };
+        match rustix::termios::tcsetwinsize(terminal, window(rows, columns)) {
+            Ok(()) => Answer::Done,
+            Err(_) => Answer::NotRunning,
         }
     }
 

@@ -46,9 +46,10 @@ impl Keeper {
         self.listen_to_clients(id);
     }
 
-    /// No more input: the container sees its end after what waits.
+    /// No more input: the container sees its end after what waits. A terminal has none.
     pub(super) fn end_input(&mut self, id: &str) {
         if let Some(container) = self.containers.get_mut(id)
+            && !container.has_terminal
             && let Some(input) = &mut container.input
         {
             input.ending = true;

@@ -44,7 +44,7 @@ impl Keeper {
         let mut records = Vec::new();
         let time = rfc3339(SystemTime::now());
         container.output(stream).lines.push(bytes, &time, &mut records);
-        container.log.append(&records);
+        container.append(&records);
         self.hand_out(id, stream, count);
         true
     }
@@ -61,7 +61,7 @@ impl Keeper {
         pipe.forget(&mut self.poller);
         let mut records = Vec::new();
         output.lines.finish(&rfc3339(SystemTime::now()), &mut records);
-        container.log.append(&records);
+        container.append(&records);
     }
 
     /// Everything that a container said before it ended.
@@ -76,6 +76,7 @@ impl Keeper {
         }
         if let Some(container) = self.containers.get_mut(id) {
             container.drop_input(&mut self.poller);
+            container.terminal = None;
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Source {
     Daemon,
     /// What a stage says about itself.
     Report(String),
+    /// The end of a process that has handed over.
+    Helper(u64),
     /// A container's end.
     Process(String),
     Output(String, Stream),

@@ -4,21 +4,24 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use berth_plan::{Plan, Stdin};
 use rustix::event::epoll::EventFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use super::Keeper;
 use super::container::{Container, Input, LogFile, Output, Phase, Watched};
 use super::poller::{Poller, Source};
+use crate::channel;
 use crate::log::{self, Stream};
-use crate::prepare::{Prepared, Refusal, prepare};
-use crate::protocol::{Answer, Doing, Failure, MAX_ID, MAX_REPORT, Report, decode_report};
+use crate::prepare::{Given, Prepared, Refusal, prepare};
+use crate::protocol::{Answer, Doing, Failure, MAX_ID, MAX_SAID, Said, decode_said};
 use crate::stage::{self, Launch};
 use crate::sys::{self, Namespaces};
 
@@ -43,7 +46,7 @@ impl Keeper {
     }
 
     fn launch(&mut self, number: u64, start: Start) -> Result<(), Failure> {
-        let Start { plan, root, network } = start;
+        let Start { plan, mut given } = start;
         if plan.id.is_empty() || plan.id.len() > MAX_ID {
             return Err(Failure::plan("the id is empty or too long"));
         }
@@ -55,7 +58,10 @@ impl Keeper {
                 "there are {MAX_CONTAINERS} containers already"
             )));
         }
-        let prepared = prepare(&plan, root, network).map_err(refused)?;
+        if let Some(inside) = plan.enters() {
+            given.container = Some(self.process_of(inside)?);
+        }
+        let prepared = prepare(&plan, given).map_err(refused)?;
         let container = self.bear(number, &plan, prepared)?;
         let id = plan.id;
         let waits = container.input.is_some();
@@ -67,19 +73,37 @@ impl Keeper {
         Ok(())
     }
 
+    /// The first process of a container that runs.
+    fn process_of(&self, id: &str) -> Result<OwnedFd, Failure> {
+        let container = self.containers.get(id);
+        let runs =
+            |container: &&Container| matches!(container.phase, Phase::Running) && container.inside.is_none();
+        let process = container
+            .filter(runs)
+            .and_then(|container| container.process.as_ref());
+        let not_running = || Failure::NotRunning { id: id.to_owned() };
+        let copy = process.ok_or_else(not_running)?.fd.try_clone();
+        copy.map_err(|error| keeper_failed(Doing::Clone, Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+    }
+
     /// Makes the process and everything that the keeper has of it.
     fn bear(&mut self, number: u64, plan: &Plan, prepared: Prepared) -> Result<Container, Failure> {
         let failed = |doing: Doing| move |errno: Errno| keeper_failed(doing, errno);
-        let log = open_log(plan)?;
-        let (stdin, input) = input_pipe(plan.stdin).map_err(failed(Doing::Streams))?;
-        let (out, stdout) = output_pipe().map_err(failed(Doing::Streams))?;
-        let (err, stderr) = output_pipe().map_err(failed(Doing::Streams))?;
-        let (report, said) = output_pipe().map_err(failed(Doing::Streams))?;
+        let log = plan.log_path.as_deref().map(open_log).transpose()?;
+        let has_terminal = plan.has_terminal();
+        let Streams { ours, theirs } = streams(plan.stdin, has_terminal).map_err(failed(Doing::Streams))?;
+        let (report, said) = report_socket().map_err(failed(Doing::Streams))?;
         let born_in = plan.born_in.as_ref().map(|path| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty())
         });
         let born_in = born_in.transpose().map_err(failed(Doing::BirthCgroup))?;
+        let [stdin, stdout, stderr] = theirs;
+        let namespaces = if plan.enters().is_some() {
+            Namespaces::NONE
+        } else {
+            Namespaces::CONTAINER
+        };
         let launch = Launch {
             prepared,
             stdin,
@@ -90,49 +114,42 @@ impl Keeper {
         };
         let cgroup = born_in.as_ref().map(AsFd::as_fd);
         let child = || stage::run(&launch);
-        let (pid, pidfd) =
-            sys::clone_process(Namespaces::CONTAINER, cgroup, &child).map_err(failed(Doing::Clone))?;
+        let (pid, pidfd) = sys::clone_process(namespaces, cgroup, &child).map_err(failed(Doing::Clone))?;
         // The other ends are the stage's alone from here on.
         drop(launch);
-        let id = || plan.id.clone();
-        let poller = &mut self.poller;
-        let watched = (|| {
-            let process = watch(poller, pidfd, Source::Process(id()))?;
-            let report = watch(poller, report, Source::Report(id()))?;
-            let stdout = watch(poller, out, Source::Output(id(), Stream::Stdout))?;
-            let stderr = watch(poller, err, Source::Output(id(), Stream::Stderr))?;
-            Ok::<_, Errno>((process, report, stdout, stderr))
-        })();
-        let (process, report, stdout, stderr) = watched.map_err(|errno| {
+        let born = Born {
+            pidfd,
+            report,
+            streams: ours,
+        };
+        let watched = born.watch(&mut self.poller, &plan.id).map_err(|errno| {
             // Not a process that nobody waits for.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
             keeper_failed(Doing::Clone, errno)
         })?;
+        let [stdout, stderr] = watched.outputs;
         Ok(Container {
             pid: pid.as_raw_nonzero().get(),
             started_at: log::nanos(SystemTime::now()),
             phase: Phase::Starting {
                 number,
-                report,
-                said: Vec::new(),
+                report: watched.report,
+                ready: false,
+                fault: None,
                 deadline: Instant::now() + START_DEADLINE,
             },
-            process: Some(process),
+            process: Some(watched.process),
             outputs: [
                 Output::new(Stream::Stdout, stdout),
                 Output::new(Stream::Stderr, stderr),
             ],
-            input: input.map(|pipe| Input {
-                pipe: Watched {
-                    fd: pipe,
-                    token: None,
-                },
-                kind: plan.stdin,
-                waiting: Vec::new(),
-                ending: false,
-            }),
-            log: LogFile::new(log),
+            input: watched.input.map(|pipe| new_input(pipe, plan.stdin)),
+            stdin: plan.stdin,
+            has_terminal,
+            terminal: None,
+            inside: plan.enters().map(ToOwned::to_owned),
+            log: log.map(LogFile::new),
             failed: None,
             forgotten: false,
             oom_before: crate::reap::oom_kills(plan.oom_counter.as_deref()),
@@ -140,32 +157,121 @@ impl Keeper {
         })
     }
 
-    /// A stage says that it is ready, or what went wrong, and closes its end when it is the command.
+    /// A stage says how far it is, or what went wrong, and closes its end when it is the command.
     pub(super) fn read_report(&mut self, id: &str) {
+        let mut buffer = [0; MAX_SAID];
+        loop {
+            let Some(Phase::Starting { report, .. }) = self.phase_of(id) else {
+                return;
+            };
+            match channel::receive(report.fd.as_fd(), &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => break,
+                Ok((count, descriptors)) => {
+                    if self
+                        .stage_said(id, decode_said(&buffer[..count]), descriptors)
+                        .is_none()
+                    {
+                        break;
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(_) => break,
+            }
+        }
+        self.stage_is_done(id);
+    }
+
+    fn phase_of(&mut self, id: &str) -> Option<&mut Phase> {
+        Some(&mut self.containers.get_mut(id)?.phase)
+    }
+
+    /// None when it makes no sense, or cannot be dealt with: then it counts as killed.
+    fn stage_said(&mut self, id: &str, said: Option<Said>, descriptors: Vec<OwnedFd>) -> Option<()> {
+        let Some(Phase::Starting { ready, fault, .. }) = self.phase_of(id) else {
+            return None;
+        };
+        match said? {
+            Said::Ready => *ready = true,
+            Said::Failed { step, errno } => *fault = Some((step, errno)),
+            Said::Entered(pid) => self.take_over(id, pid)?,
+            Said::Terminal => self.take_terminal(id, descriptors.into_iter().next()?).ok()?,
+        }
+        Some(())
+    }
+
+    /// Another process goes on for the one that was born here; both are children of the keeper.
+    fn take_over(&mut self, id: &str, pid: i32) -> Option<()> {
+        let pid = Pid::from_raw(pid)?;
+        // A child stays what its number means until it is reaped, and only this loop reaps.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
+        let source = || Source::Process(id.to_owned());
+        let process = pidfd.and_then(|pidfd| watch(&mut self.poller, pidfd, source()).ok());
+        let Some(process) = process else {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            return None;
+        };
+        let container = self.containers.get_mut(id)?;
+        container.pid = pid.as_raw_nonzero().get();
+        let mut helper = container.process.replace(process)?;
+        helper.forget(&mut self.poller);
+        let number = self.next_helper;
+        self.next_helper += 1;
+        helper.token = self
+            .poller
+            .watch(helper.fd.as_fd(), Source::Helper(number), EventFlags::IN)
+            .ok();
+        self.helpers.insert(number, helper);
+        Some(())
+    }
+
+    /// The keeper's end of a terminal: output, input and size.
+    fn take_terminal(&mut self, id: &str, master: OwnedFd) -> Result<(), Errno> {
+        let copy = || master.try_clone().map_err(|_| Errno::MFILE);
+        let Some(container) = self
+            .containers
+            .get_mut(id)
+            .filter(|container| container.has_terminal)
+        else {
+            return Err(Errno::INVAL);
+        };
+        rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
+        let source = Source::Output(id.to_owned(), Stream::Stdout);
+        container.outputs[0].pipe = Some(watch(&mut self.poller, copy()?, source)?);
+        if container.stdin != Stdin::Null {
+            container.input = Some(new_input(copy()?, container.stdin));
+        }
+        container.terminal = Some(master);
+        self.listen_to_clients(id);
+        Ok(())
+    }
+
+    fn stage_is_done(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else {
             return;
         };
         let Phase::Starting {
-            number, report, said, ..
+            number,
+            report,
+            ready,
+            fault,
+            ..
         } = &mut container.phase
         else {
             return;
         };
-        let mut buffer = [0; MAX_REPORT];
-        loop {
-            match rustix::io::read(&report.fd, &mut buffer) {
-                Ok(0) => break,
-                Ok(count) if said.len() <= MAX_REPORT => said.extend_from_slice(&buffer[..count]),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // More than a stage ever says: it is no stage of ours.
-                Ok(_) | Err(_) => break,
-            }
-        }
         report.forget(&mut self.poller);
-        let (number, outcome) = (*number, decode_report(said));
-        let failure = match outcome {
-            Report::Executed => {
+        let number = *number;
+        let failure = match (*fault, *ready) {
+            (Some((stage::BEFORE_STEPS, errno)), _) => Failure::Keeper {
+                doing: Doing::Clone,
+                errno,
+            },
+            (Some((step, errno)), _) => Failure::Step {
+                step: usize::try_from(step).unwrap_or(usize::MAX),
+                errno,
+            },
+            (None, true) => {
                 container.phase = Phase::Running;
                 let answer = Answer::Started {
                     pid: container.pid,
@@ -173,15 +279,7 @@ impl Keeper {
                 };
                 return self.answer(number, answer);
             }
-            Report::Failed { step, errno } if step == stage::BEFORE_STEPS => Failure::Keeper {
-                doing: Doing::Clone,
-                errno,
-            },
-            Report::Failed { step, errno } => Failure::Step {
-                step: usize::try_from(step).unwrap_or(usize::MAX),
-                errno,
-            },
-            Report::Killed => Failure::Killed,
+            (None, false) => Failure::Killed,
         };
         // Answered when the process is gone, so that nothing of it is in the way of those who undo the rest.
         container.kill();
@@ -190,17 +288,101 @@ impl Keeper {
     }
 }
 
+/// The keeper's ends of the streams, and the stage's.
+#[derive(Debug, Default)]
+struct Streams {
+    ours: OurStreams,
+    theirs: [Option<OwnedFd>; 3],
+}
+
+#[derive(Debug, Default)]
+struct OurStreams {
+    input: Option<OwnedFd>,
+    outputs: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// A process as it was born, with the keeper's ends of everything.
+struct Born {
+    pidfd: OwnedFd,
+    report: OwnedFd,
+    streams: OurStreams,
+}
+
+/// The same, in the poller.
+struct WatchedBorn {
+    process: Watched,
+    report: Watched,
+    input: Option<OwnedFd>,
+    outputs: [Option<Watched>; 2],
+}
+
+impl Born {
+    fn watch(self, poller: &mut Poller, id: &str) -> Result<WatchedBorn, Errno> {
+        let id = || id.to_owned();
+        let outputs = match self.streams.outputs {
+            Some((stdout, stderr)) => [
+                Some(watch(poller, stdout, Source::Output(id(), Stream::Stdout))?),
+                Some(watch(poller, stderr, Source::Output(id(), Stream::Stderr))?),
+            ],
+            None => [None, None],
+        };
+        Ok(WatchedBorn {
+            process: watch(poller, self.pidfd, Source::Process(id()))?,
+            report: watch(poller, self.report, Source::Report(id()))?,
+            input: self.streams.input,
+            outputs,
+        })
+    }
+}
+
+fn new_input(pipe: OwnedFd, kind: Stdin) -> Input {
+    Input {
+        pipe: Watched {
+            fd: pipe,
+            token: None,
+        },
+        kind,
+        waiting: Vec::new(),
+        ending: false,
+    }
+}
+
+/// Pipes; a terminal is made by the stage.
+fn streams(stdin: Stdin, has_terminal: bool) -> Result<Streams, Errno> {
+    if has_terminal {
+        return Ok(Streams::default());
+    }
+    let (stdin, input) = input_pipe(stdin)?;
+    let (out, stdout) = output_pipe()?;
+    let (err, stderr) = output_pipe()?;
+    Ok(Streams {
+        ours: OurStreams {
+            input,
+            outputs: Some((out, err)),
+        },
+        theirs: [stdin, Some(stdout), Some(stderr)],
+    })
+}
+
+fn report_socket() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+}
+
 /// What comes with a start.
 struct Start {
     plan: Plan,
-    root: OwnedFd,
-    network: Option<OwnedFd>,
+    given: Given,
 }
 
 fn read_plan(descriptors: Vec<OwnedFd>) -> Result<Start, Failure> {
     let mut descriptors = descriptors.into_iter();
-    let (Some(root), Some(plan)) = (descriptors.next(), descriptors.next()) else {
-        return Err(Failure::plan("the root or the plan is missing"));
+    let Some(plan) = descriptors.next() else {
+        return Err(Failure::plan("the plan is missing"));
     };
     let mut bytes = Vec::new();
     let read = File::from(plan).take(MAX_PLAN + 1).read_to_end(&mut bytes);
@@ -211,8 +393,11 @@ fn read_plan(descriptors: Vec<OwnedFd>) -> Result<Start, Failure> {
     let plan = serde_json::from_slice(&bytes).map_err(|error| Failure::plan(error.to_string()))?;
     Ok(Start {
         plan,
-        root,
-        network: descriptors.next(),
+        given: Given {
+            root: descriptors.next(),
+            network: descriptors.next(),
+            container: None,
+        },
     })
 }
 
@@ -237,14 +422,12 @@ fn refused(refusal: Refusal) -> Failure {
     }
 }
 
-fn open_log(plan: &Plan) -> Result<File, Failure> {
+fn open_log(path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(LOG_MODE);
     // What is no file must not hold all others up.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = options
-        .custom_flags(flags.bits().cast_signed())
-        .open(&plan.log_path);
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path);
     file.map_err(|error| keeper_failed(Doing::Log, Errno::from_io_error(&error).unwrap_or(Errno::IO)))
 }
 

@@ -6,7 +6,7 @@ fn plan(stage: Vec<StageStep>) -> Plan {
     Plan {
         version: PLAN_VERSION,
         id: "a".to_owned(),
-        log_path: "/nowhere".into(),
+        log_path: None,
         stdin: berth_plan::Stdin::Null,
         born_in: None,
         oom_counter: None,
@@ -32,8 +32,14 @@ fn with(step: StageStep) -> Plan {
 }
 
 fn prepared(plan: &Plan) -> Result<usize, String> {
-    let root = std::fs::File::open("/").unwrap().into();
-    match prepare(plan, root, None) {
+    let root = || std::fs::File::open("/").unwrap().into();
+    let enters = plan.enters().is_some();
+    let given = Given {
+        root: (!enters).then(root),
+        network: None,
+        container: enters.then(root),
+    };
+    match prepare(plan, given) {
         Ok(prepared) => Ok(prepared.steps.len()),
         Err(Refusal::Plan(reason)) => Err(reason.to_owned()),
         Err(Refusal::Step(step, reason)) => Err(format!("{step}: {reason}")),
@@ -76,6 +82,7 @@ fn steps_that_make_no_sense_are_named() {
         StageStep::MaskPath { path: path() },
         StageStep::WorkingDirectory {
             path: "/a/../../b".into(),
+            existing: false,
         },
         StageStep::Hostname { name: name() },
         StageStep::Domainname { name: name() },
@@ -106,4 +113,41 @@ fn a_file_that_is_not_there_is_the_steps_fault() {
         prepared(&with(tasks)),
         Err("3: Os { code: 2, kind: NotFound, message: \"No such file or directory\" }".to_owned())
     );
+}
+
+#[test]
+fn a_process_that_enters_a_container_makes_nothing() {
+    let enter = || StageStep::EnterContainer { id: "a".to_owned() };
+    let exec = || {
+        StageStep::Exec(Command {
+            candidates: vec![],
+            argv: vec![],
+            env: vec![],
+        })
+    };
+    let umask = || StageStep::Umask { mode: 0 };
+    assert_eq!(prepared(&plan(vec![enter(), umask(), exec()])), Ok(3));
+    for stage in [
+        vec![enter(), umask()],
+        vec![umask(), enter(), exec()],
+        vec![enter(), enter(), exec()],
+        vec![enter(), StageStep::PivotRoot, exec()],
+        vec![
+            enter(),
+            StageStep::JoinCgroup {
+                tasks: "/tasks".into(),
+            },
+            exec(),
+        ],
+        vec![
+            enter(),
+            StageStep::WorkingDirectory {
+                path: "/".into(),
+                existing: false,
+            },
+            exec(),
+        ],
+    ] {
+        prepared(&plan(stage)).unwrap_err();
+    }
 }

@@ -23,6 +23,12 @@ fn messages_travel_unchanged() {
             stdin: true,
             stdout: false,
             stderr: true,
+            raw: true,
+        },
+        Ask::Resize {
+            id: id(),
+            rows: 1,
+            columns: u16::MAX,
         },
         Ask::End,
     ] {
@@ -55,7 +61,9 @@ fn messages_travel_unchanged() {
             errno: 11,
         }),
         Answer::Failed(Failure::Killed),
+        Answer::Failed(Failure::NotRunning { id: id() }),
         Answer::NotRunning,
+        Answer::NoTerminal,
         Answer::TooManyClients,
     ];
     for answer in answers {
@@ -66,20 +74,21 @@ fn messages_travel_unchanged() {
         pid: 1,
         started_at: 2,
         exit: Some(exit),
+        inside: Some(id()),
     }));
     same(Message::Exited { id: id(), exit });
     same(Message::Replaced);
 }
 
 #[test]
-fn reports_are_told_apart_by_their_length() {
-    let fault = encode_fault(7, 13);
-    let failed = Report::Failed { step: 7, errno: 13 };
-    assert_eq!(decode_report(&fault), failed);
-    assert_eq!(decode_report(&[READY.as_slice(), &fault].concat()), failed);
-    assert_eq!(decode_report(&READY), Report::Executed);
-    assert_eq!(decode_report(&[]), Report::Killed);
-    assert_eq!(decode_report(&[0; 5]), Report::Killed);
+fn what_a_stage_says_is_told_apart() {
+    let failed = Said::Failed { step: 7, errno: 13 };
+    assert_eq!(decode_said(&encode_fault(7, 13)), Some(failed));
+    assert_eq!(decode_said(&encode_entered(-2)), Some(Said::Entered(-2)));
+    assert_eq!(decode_said(&READY), Some(Said::Ready));
+    assert_eq!(decode_said(&TERMINAL), Some(Said::Terminal));
+    assert_eq!(decode_said(&[]), None);
+    assert_eq!(decode_said(&[0; 5]), None);
 }
 
 proptest! {
@@ -87,7 +96,7 @@ proptest! {
     fn garbage_is_refused_quietly(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode::<Request>(&bytes);
         let _ = decode::<Message>(&bytes);
-        let _ = decode_report(&bytes);
+        let _ = decode_said(&bytes);
     }
 
     #[test]

@@ -12,11 +12,12 @@ use berth_plan::{
     Stdin,
 };
 
+use crate::added;
 use crate::world::{DEADLINE, World, leftovers, wait_for};
 
 type Case = fn(&World);
 
-pub(crate) const ALL: [(&str, Case); 21] = [
+pub(crate) const ALL: [(&str, Case); 24] = [
     ("output_reaches_the_log", output_reaches_the_log),
     ("exits", exits),
     ("namespaces_are_its_own", namespaces_are_its_own),
@@ -38,6 +39,12 @@ pub(crate) const ALL: [(&str, Case); 21] = [
     ("bridge", bridge),
     ("published_port", published_port),
     ("out_of_memory", out_of_memory),
+    ("terminals", added::terminals),
+    ("processes_are_added", added::processes_are_added),
+    (
+        "added_processes_end_with_their_container",
+        added::added_end_with_their_container,
+    ),
 ];
 
 fn output_reaches_the_log(world: &World) {

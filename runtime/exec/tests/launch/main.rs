@@ -10,6 +10,7 @@
     reason = "a test: the lints' own exception needs the standard main"
 )]
 
+mod added;
 mod cases;
 mod speed;
 mod world;

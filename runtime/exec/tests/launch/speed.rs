@@ -10,6 +10,10 @@ use crate::world::World;
 const ROUNDS: u8 = 50;
 
 pub(crate) fn measure() {
+    let world = World::new("added");
+    let (started, ended): (Vec<_>, Vec<_>) = crate::added::measure(&world, ROUNDS).into_iter().unzip();
+    println!("added: start {:?}, end {:?}", median(&started), median(&ended));
+    world.end();
     for network in [false, true] {
         let world = World::new("measure");
         let mut connect = vec![];

@@ -26,7 +26,7 @@ const APPLETS: [&str; 13] = [
 ];
 
 /// Docker's.
-const CAPABILITIES: u64 = 0xa804_25fb;
+pub(crate) const CAPABILITIES: u64 = 0xa804_25fb;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 214, 0, 1);
 
@@ -230,6 +230,7 @@ impl World {
             stdin,
             stdout: true,
             stderr: true,
+            raw: false,
         };
         let socket = self.with(|launcher| launcher.attach(id, attach)).unwrap();
         let socket = std::os::unix::net::UnixStream::from(socket);
@@ -242,7 +243,7 @@ impl World {
         Plan {
             version: PLAN_VERSION,
             id: id.to_owned(),
-            log_path: self.directory.join(format!("{id}.log")),
+            log_path: Some(self.directory.join(format!("{id}.log"))),
             stdin: Stdin::Null,
             born_in: None,
             oom_counter: self
@@ -327,6 +328,7 @@ impl World {
             StageStep::Umask { mode: 0o22 },
             StageStep::WorkingDirectory {
                 path: "/home/here".into(),
+                existing: false,
             },
             StageStep::OwnStreams { uid: 1000 },
             StageStep::DropBounding { keep: CAPABILITIES },

@@ -94,14 +94,11 @@ pub(super) fn command(config: &ContainerConfig, image: &ImageConfig) -> Result<V
     if command.is_empty() {
         return Err(PlanError::NoCommand);
     }
-    for word in &command {
-        without_zero("Cmd", word)?;
-    }
+    without_zeros("Cmd", &command)?;
     Ok(command)
 }
 
-/// Defaults, the request's variables, then those of the image that the request does not name. A name without a value
-/// takes the variable away.
+/// Defaults, the request's variables, then those of the image that the request does not name.
 pub(super) fn environment(
     config: &ContainerConfig,
     image: &ImageConfig,
@@ -113,8 +110,16 @@ pub(super) fn environment(
         .env
         .iter()
         .filter(|variable| !named.contains(&key(variable)));
-    let mut env = vec![format!("PATH={PATH}"), format!("HOSTNAME={hostname}")];
-    for variable in config.env.iter().chain(of_image) {
+    let defaults = [format!("PATH={PATH}"), format!("HOSTNAME={hostname}")];
+    let more: Vec<String> = config.env.iter().chain(of_image).cloned().collect();
+    overlay(&defaults, &more)
+}
+
+/// Variables with others in their places. A name without a value takes the variable away.
+pub(super) fn overlay(env: &[String], more: &[String]) -> Result<Vec<String>, PlanError> {
+    let key = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut env = env.to_vec();
+    for variable in more {
         without_zero("Env", variable)?;
         let name = key(variable);
         if name.is_empty() {
@@ -239,6 +244,10 @@ pub(super) fn sysctls(
         Ok((name.replace('.', "/"), value.clone()))
     };
     asked.iter().map(one).collect()
+}
+
+pub(super) fn without_zeros(option: &'static str, words: &[String]) -> Result<(), PlanError> {
+    words.iter().try_for_each(|word| without_zero(option, word))
 }
 
 fn without_zero(option: &'static str, text: &str) -> Result<(), PlanError> {

@@ -25,14 +25,37 @@ pub(super) fn check(request: &CreateRequest, facts: &Facts) -> Result<(), PlanEr
             });
         }
     }
+    restart_policy(host)?;
     networks(request)
+}
+
+fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
+    let policy = &host.restart_policy;
+    let restarts = match policy.name.as_str() {
+        "" | "no" => false,
+        "on-failure" | "always" | "unless-stopped" => true,
+        name => return Err(PlanError::RestartPolicy(name.to_owned())),
+    };
+    if policy.maximum_retry_count < 0 {
+        return Err(PlanError::Limit("maximum retry count cannot be negative"));
+    }
+    if policy.maximum_retry_count > 0 && policy.name != "on-failure" {
+        return Err(PlanError::Limit(
+            "maximum retry count can only be used with restart policy 'on-failure'",
+        ));
+    }
+    if restarts && host.auto_remove {
+        return Err(PlanError::Limit(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    Ok(())
 }
 
 fn container_options(config: &ContainerConfig) -> Vec<(bool, &'static str)> {
     let health = config.healthcheck.as_ref();
     let no_check = |test: &[String]| test.is_empty() || test == ["NONE"];
     vec![
-        (config.tty, "a terminal (Tty)"),
         (
             health.is_some_and(|health| !no_check(&health.test)),
             "a health check (Healthcheck)",
@@ -127,7 +150,7 @@ fn resources(host: &HostConfig, facts: &Facts) -> Vec<(bool, &'static str)> {
 }
 
 /// Options with one value or two that are supported: the defaults, also as an inspect spells them.
-fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]); 9] {
+fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]); 8] {
     [
         ("IpcMode", &host.ipc_mode, &["", "private"]),
         ("PidMode", &host.pid_mode, &[""]),
@@ -137,7 +160,6 @@ fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]);
         ("CgroupnsMode", &host.cgroupns_mode, &["", "private", "host"]),
         ("Runtime", &host.runtime, &["", "berth"]),
         ("Isolation", &host.isolation, &["", "default"]),
-        ("RestartPolicy", &host.restart_policy.name, &["", "no"]),
         ("LogConfig.Type", &host.log_config.driver, &["", "json-file"]),
     ]
 }

@@ -51,6 +51,7 @@ impl Display for HostStep {
 impl Display for StageStep {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         match self {
+            Self::EnterContainer { .. } => formatter.write_str("enter the namespaces of the container"),
             Self::EnterNetwork => formatter.write_str("enter the network namespace"),
             Self::JoinCgroup { tasks } => write!(formatter, "join cgroup {}", tasks.display()),
             Self::UnshareCgroup => formatter.write_str("make a cgroup namespace"),
@@ -71,6 +72,7 @@ impl Display for StageStep {
             Self::PivotRoot => formatter.write_str("pivot to the root file system"),
             Self::ReadonlyRoot => formatter.write_str("make the root file system read-only"),
             Self::NullInput => formatter.write_str("open /dev/null"),
+            Self::Terminal { .. } => formatter.write_str("make a terminal"),
             Self::Hostname { name } => write!(formatter, "set the host name {name:?}"),
             Self::Domainname { name } => write!(formatter, "set the domain name {name:?}"),
             Self::Sysctl { name, value } => write!(formatter, "set {name} to {value:?}"),
@@ -82,7 +84,7 @@ impl Display for StageStep {
             }
             Self::OomScoreAdj { value } => write!(formatter, "set oom_score_adj to {value}"),
             Self::Umask { mode } => write!(formatter, "set the file mode mask {mode:o}"),
-            Self::WorkingDirectory { path } => {
+            Self::WorkingDirectory { path, .. } => {
                 write!(formatter, "go to the working directory {}", path.display())
             }
             Self::OwnStreams { uid } => write!(formatter, "give the standard streams to user {uid}"),

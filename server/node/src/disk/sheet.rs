@@ -5,8 +5,9 @@ use crate::disk::files;
 use std::fmt::Display;
 use std::path::Path;
 
-/// The largest sheet that is read: the files of an image are few, so this is far above what is written.
-const MAX_SHEET_BYTES: u64 = 256 << 10;
+/// The largest sheet that is read: the files of an image are few and the members of a cluster too, so this is far above
+/// what is written.
+const MAX_SHEET_BYTES: u64 = 2 << 20;
 
 /// A sheet being written.
 pub(super) struct Sheet {

@@ -4,7 +4,7 @@
 use crate::disk::error::{DiskError, corrupt, failed};
 use crate::disk::files;
 use crate::disk::sheet::{self, Sheet};
-use berth_replica::SnapshotMark;
+use berth_replica::{Roster, SnapshotMark};
 use berth_store::{Restorer, Store};
 use std::collections::BTreeMap;
 use std::fs;
@@ -216,6 +216,15 @@ fn build(generation: &Path, mark: &SnapshotMark, store: &Store) -> Result<(), Di
     for voter in &mark.voters {
         sheet = sheet.line("voter", voter);
     }
+    if !mark.roster.is_empty() {
+        let roster: String = mark
+            .roster
+            .encode()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        sheet = sheet.line("roster", roster);
+    }
     for (name, (length, crc)) in checksums(&image)? {
         sheet = sheet.line("file", format_args!("{length} {crc:08x} {name}"));
     }
@@ -268,6 +277,8 @@ fn read_manifest(path: &Path) -> Result<Manifest, DiskError> {
             "index" => rest.parse().map(|index| manifest.mark.index = index).ok(),
             "term" => rest.parse().map(|term| manifest.mark.term = term).ok(),
             "voter" => rest.parse().map(|voter| manifest.mark.voters.push(voter)).ok(),
+            // Images of earlier versions have none.
+            "roster" => read_roster(&rest).map(|roster| manifest.mark.roster = roster),
             "digest" => u64::from_str_radix(&rest, 16)
                 .map(|digest| manifest.digest = digest)
                 .ok(),
@@ -279,6 +290,12 @@ fn read_manifest(path: &Path) -> Result<Manifest, DiskError> {
         read.ok_or_else(|| corrupt(path, 0, "a line of the manifest cannot be read"))?;
     }
     Ok(manifest)
+}
+
+fn read_roster(line: &str) -> Option<Roster> {
+    let digits = line.as_bytes().chunks(2);
+    let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Roster::decode(&bytes.collect::<Option<Vec<u8>>>()?).ok()
 }
 
 fn read_file_line(line: &str) -> Option<(String, (u64, u32))> {

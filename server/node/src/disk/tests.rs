@@ -7,11 +7,12 @@
 
 mod damage;
 mod full;
+mod fuzz;
 mod images;
 mod log;
 
-use crate::disk::{Disk, DiskError, Opened, Options};
-use berth_replica::{Entry, HardState, Persist, Recovered, SnapshotMark};
+use crate::disk::{Disk, DiskError, Forming, Opened, Options};
+use berth_replica::{Entry, HardState, Persist, Recovered, Roster, SnapshotMark};
 use berth_store::{Key, Kind, Put, Store};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ impl Scratch {
     }
 
     fn try_open(&self) -> Result<Opened, DiskError> {
-        Disk::open_with(&self.data(), small())
+        Disk::open_with(&self.data(), &Forming::default(), small())
     }
 
     fn open(&self) -> Opened {
@@ -133,6 +134,7 @@ fn mark(index: u64, term: u64) -> SnapshotMark {
         index,
         term,
         voters: vec![7, 9],
+        roster: Roster::founding(&[7, 9]),
     }
 }
 

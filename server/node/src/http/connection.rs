@@ -1,16 +1,19 @@
-//! One connection: HTTP/1.1 by hyper, the pace it has to keep, and where its requests go.
+//! One connection: plain requests to keys by a loop of our own, all else by hyper; the pace it has to keep, and where its
+//! requests go.
 
 use crate::clock::Clock;
 use crate::handle::Shared;
 use crate::http::body::Body;
+use crate::http::cors::Cors;
+use crate::http::direct::{self, Fixed, Next};
 use crate::http::listener::Phase;
 use crate::http::pace::{HEAD_MS, Pace, Paced};
 use crate::http::path::{self, Path};
-use crate::http::{Answer, App, MAX_TARGET_BYTES, error, keys, live, peers};
+use crate::http::{Answer, App, MAX_TARGET_BYTES, error, keys, live};
 use crate::metrics::Metrics;
 use axum::Router;
 use bytes::BytesMut;
-use http::{Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -37,23 +40,38 @@ pub(crate) enum Surface {
     Clients {
         app: Arc<App>,
         routes: TowerToHyperService<Router>,
+        fixed: Fixed,
     },
-    /// Members that this version has no place for.
-    Peers,
 }
 
 impl Surface {
     pub(crate) fn clients(app: Arc<App>, routes: Router) -> Surface {
         Surface::Clients {
+            fixed: Fixed::new(&app),
             app,
             routes: TowerToHyperService::new(routes),
         }
     }
 
     async fn answer(&self, request: Request<Incoming>, pace: &Arc<Pace>) -> Answer {
-        let Surface::Clients { app, routes } = self else {
-            return peers::refuse();
-        };
+        let Surface::Clients { app, routes, .. } = self;
+        let origin = app.cors.origin(request.headers());
+        let mut answer = Surface::reply(app, routes, request, pace).await;
+        if let Some(origin) = origin {
+            Cors::mark(answer.headers_mut(), origin);
+        }
+        answer
+    }
+
+    async fn reply(
+        app: &App,
+        routes: &TowerToHyperService<Router>,
+        request: Request<Incoming>,
+        pace: &Arc<Pace>,
+    ) -> Answer {
+        if let Some(answer) = error::malformed_host(&request) {
+            return answer;
+        }
         if *request.method() == Method::OPTIONS {
             return error::plain(StatusCode::OK, "");
         }
@@ -95,10 +113,17 @@ pub(crate) async fn serve(
     };
     loop {
         // Boxed so that its memory is free while a watch is open.
-        let Some((back, answer)) = Box::pin(exchange(io, surface, shared, &mut phase)).await else {
-            return;
+        let answer = match Box::pin(plain(&mut io, surface, shared, &mut phase)).await {
+            Next::Ended => return,
+            Next::Open(answer) => answer,
+            Next::Hyper => {
+                let Some((back, answer)) = Box::pin(exchange(io, surface, shared, &mut phase)).await else {
+                    return;
+                };
+                io = back;
+                answer
+            }
         };
-        io = back;
         if let Err(error) = live::send(&mut io, answer, &mut phase).await {
             tracing::debug!(%error, "connection ended");
             return;
@@ -106,6 +131,20 @@ pub(crate) async fn serve(
         if *phase.borrow() > Phase::Open {
             return;
         }
+    }
+}
+
+/// Answers plain requests to keys, of which most connections have no others.
+async fn plain(
+    io: &mut Paced,
+    surface: &Surface,
+    shared: &Shared,
+    phase: &mut watch::Receiver<Phase>,
+) -> Next {
+    match surface {
+        // Where every answer names the pages that may read it, hyper's side does so.
+        Surface::Clients { app, .. } if app.cors.origin(&HeaderMap::new()).is_some() => Next::Hyper,
+        Surface::Clients { app, fixed, .. } => direct::serve(io, app, fixed, shared, phase).await,
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use berth_replica::ReplyError;
 use berth_store::{StoreError, code};
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -138,9 +138,26 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Answer {
     answer
 }
 
-/// A path with a percent sign that means nothing. Who sends this may send anything next: the connection ends.
+/// A path with a percent sign that means nothing.
 pub(crate) fn malformed_path() -> Answer {
-    let mut answer = plain(StatusCode::BAD_REQUEST, "400 Bad Request");
+    malformed("400 Bad Request")
+}
+
+/// What is wrong with the hosts that a request names: HTTP/1.1 wants exactly one.
+pub(crate) fn malformed_host<B>(request: &Request<B>) -> Option<Answer> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Some(malformed("400 Bad Request")),
+        (None, _) if request.version() == Version::HTTP_11 => {
+            Some(malformed("400 Bad Request: missing required Host header"))
+        }
+        (Some(_), None) | (None, _) => None,
+    }
+}
+
+/// Who sends this may send anything next: the connection ends.
+fn malformed(text: &'static str) -> Answer {
+    let mut answer = plain(StatusCode::BAD_REQUEST, text);
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     answer
@@ -149,8 +166,8 @@ pub(crate) fn malformed_path() -> Answer {
 /// A path that is not in its clean form: the client is sent to that, and nothing is done.
 pub(crate) fn elsewhere(path: &str, query: Option<&str>, method: &Method) -> Answer {
     let location = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
+        Some(query) if !query.is_empty() => format!("{path}?{query}"),
+        Some(_) | None => path.to_owned(),
     };
     let mut answer = plain(StatusCode::MOVED_PERMANENTLY, "");
     if method == Method::GET || method == Method::HEAD {
@@ -174,6 +191,10 @@ pub(crate) fn elsewhere(path: &str, query: Option<&str>, method: &Method) -> Ans
 
 /// A route that does not exist.
 pub(crate) async fn page_not_found() -> Response {
+    not_found()
+}
+
+fn not_found() -> Response {
     let nosniff = [
         (header::CONTENT_TYPE, TEXT),
         (
@@ -199,6 +220,12 @@ pub(crate) enum Refused {
     FixedMembership,
     /// The member is not healthy.
     Unhealthy,
+    /// There is no such level of the log.
+    LogLevel(String),
+    /// The request is no JSON document with a level.
+    LogDocument,
+    /// The log cannot be changed from here.
+    FixedLog,
 }
 
 impl IntoResponse for Refused {
@@ -218,6 +245,15 @@ impl IntoResponse for Refused {
                 )
                     .into_response();
             }
+            Refused::LogLevel(level) => {
+                let message = format!("Invalid log level {level}");
+                return message_document(StatusCode::BAD_REQUEST, &message);
+            }
+            Refused::LogDocument => (StatusCode::BAD_REQUEST, "Invalid json body"),
+            Refused::FixedLog => (
+                StatusCode::NOT_IMPLEMENTED,
+                "the level of the log cannot be changed while it runs",
+            ),
             Refused::NotFound => (StatusCode::NOT_FOUND, "Not found"),
             Refused::DuringElection => (StatusCode::SERVICE_UNAVAILABLE, "During election"),
             Refused::NotLeader => (StatusCode::FORBIDDEN, "not current leader"),
@@ -226,8 +262,75 @@ impl IntoResponse for Refused {
                 "the members cannot be changed: clusters of more than one member are not supported yet",
             ),
         };
-        let body = serde_json::json!({ "message": message }).to_string();
-        (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
+        message_document(status, message)
+    }
+}
+
+fn message_document(status: StatusCode, message: &str) -> Response {
+    let body = serde_json::json!({ "message": message }).to_string();
+    (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
+}
+
+/// Why the lock or the leader module refuses.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    /// The method is not one of the route's.
+    Refused(Refused),
+    /// The route needs a name.
+    NoRoute,
+    /// A parameter is missing or wrong: no effect.
+    Parameter(StoreError),
+    /// The form is too large, or was cut: no effect.
+    Unreadable,
+    /// The lock was not free in time; the place in its queue is gone.
+    TimedOut,
+    /// As for keys.
+    Failed(Failure),
+}
+
+impl From<Refused> for Denied {
+    fn from(refused: Refused) -> Denied {
+        Denied::Refused(refused)
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Denied {
+    fn from(failure: E) -> Denied {
+        Denied::Failed(failure.into())
+    }
+}
+
+impl IntoResponse for Denied {
+    /// Parameters are refused with a document, all else with a line of text; both are called text.
+    fn into_response(self) -> Response {
+        let text = [(header::CONTENT_TYPE, TEXT)];
+        match self {
+            Denied::Refused(refused) => refused.into_response(),
+            Denied::NoRoute => not_found(),
+            Denied::Parameter(error) => {
+                let index = [(X_ETCD_INDEX, HeaderValue::from(0))];
+                (StatusCode::BAD_REQUEST, text, index, keys_render::error(&error)).into_response()
+            }
+            Denied::Unreadable => {
+                let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                (status, text, close, "the form is too large, or was cut\n").into_response()
+            }
+            Denied::TimedOut => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                (status, text, "the lock was not free in time\n").into_response()
+            }
+            Denied::Failed(failure) => {
+                let (status, error) = failure.parts();
+                // What the keyspace refuses is an error of the module, which has only 500 for those.
+                let status = if status.is_client_error() {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                } else {
+                    status
+                };
+                (status, text, format!("{error}\n")).into_response()
+            }
+        }
     }
 }
 

@@ -2,7 +2,11 @@
 
 use crate::http::path::digit;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+/// The most fields of query and body together; some twenty mean something. One more is refused.
+pub(crate) const MAX_FIELDS: usize = 32;
 
 /// The parameters that are known; others are ignored. Of repeated ones the first counts, the body's before the query's.
 #[derive(Debug, Default)]
@@ -26,29 +30,43 @@ pub(crate) struct Form<'a> {
 /// Reads body and query. The error is the first one found, in Go's words.
 pub(crate) fn read<'a>(body: Option<&'a [u8]>, query: &'a [u8]) -> Result<Form<'a>, String> {
     let mut form = Form::default();
-    for part in body.into_iter().chain([query]) {
-        for field in part.split(|byte| *byte == b'&') {
-            if !field.is_empty() {
-                form.take(field)?;
-            }
-        }
-    }
+    pairs(body, query, |name, value| form.take(name, value))?;
     Ok(form)
 }
 
-impl<'a> Form<'a> {
-    fn take(&mut self, field: &'a [u8]) -> Result<(), String> {
-        if field.contains(&b';') {
-            return Err("invalid semicolon separator in query".to_owned());
+/// Gives all names and values to `take`, the body's before the query's. The error is the first one found, in Go's words.
+pub(crate) fn pairs<'a>(
+    body: Option<&'a [u8]>,
+    query: &'a [u8],
+    mut take: impl FnMut(&[u8], Cow<'a, [u8]>),
+) -> Result<(), String> {
+    let mut fields = 0;
+    for part in body.into_iter().chain([query]) {
+        for field in part.split(|byte| *byte == b'&') {
+            if field.is_empty() {
+                continue;
+            }
+            fields += 1;
+            if fields > MAX_FIELDS {
+                return Err(format!("more than {MAX_FIELDS} fields"));
+            }
+            if field.contains(&b';') {
+                return Err("invalid semicolon separator in query".to_owned());
+            }
+            let at = field.iter().position(|byte| *byte == b'=');
+            let (name, value) = match at {
+                Some(at) => (&field[..at], &field[at + 1..]),
+                None => (field, &field[field.len()..]),
+            };
+            take(&unescape(name)?, unescape(value)?);
         }
-        let at = field.iter().position(|byte| *byte == b'=');
-        let (name, value) = match at {
-            Some(at) => (&field[..at], &field[at + 1..]),
-            None => (field, &field[field.len()..]),
-        };
-        let name = unescape(name)?;
-        let value = unescape(value)?;
-        let place = match &*name {
+    }
+    Ok(())
+}
+
+impl<'a> Form<'a> {
+    fn take(&mut self, name: &[u8], value: Cow<'a, [u8]>) {
+        let place = match name {
             b"value" => &mut self.value,
             b"ttl" => &mut self.ttl,
             b"dir" => &mut self.dir,
@@ -63,10 +81,9 @@ impl<'a> Form<'a> {
             b"stream" => &mut self.stream,
             b"refresh" => &mut self.refresh,
             b"noValueOnSuccess" => &mut self.no_value_on_success,
-            _ => return Ok(()),
+            _ => return,
         };
         place.get_or_insert(value);
-        Ok(())
     }
 }
 
@@ -144,24 +161,24 @@ pub(crate) fn is_form(content_type: Option<&[u8]>) -> Result<bool, &'static str>
 }
 
 fn check_kind(kind: &[u8]) -> Result<(), &'static str> {
-    if kind.is_empty() {
-        return Err("mime: no media type");
+    let rest = after_token(kind).ok_or("mime: no media type")?;
+    if rest.is_empty() {
+        return Ok(());
     }
-    let mut parts = kind.splitn(2, |byte| *byte == b'/');
-    let main = parts.next().unwrap_or_default();
-    if main.is_empty() || !main.iter().all(is_token) {
-        return Err("mime: expected slash after first token");
+    let rest = rest
+        .strip_prefix(b"/")
+        .ok_or("mime: expected slash after first token")?;
+    let rest = after_token(rest).ok_or("mime: expected token after slash")?;
+    if !rest.is_empty() {
+        return Err("mime: unexpected content after media subtype");
     }
-    match parts.next() {
-        Some([]) => Err("mime: expected token after slash"),
-        Some(sub) if !sub.iter().all(is_token) => Err("mime: unexpected content after media subtype"),
-        Some(_) | None => Ok(()),
-    }
+    Ok(())
 }
 
-/// Parameters are `; name=token` or `; name="text"`.
+/// Parameters are `; name=token` or `; name="text"`, each name once, whatever its case.
 fn check_parameters(mut rest: &[u8]) -> Result<(), &'static str> {
     const INVALID: &str = "mime: invalid media parameter";
+    let mut names = BTreeSet::new();
     loop {
         rest = rest.trim_ascii_start();
         if rest.is_empty() {
@@ -171,12 +188,17 @@ fn check_parameters(mut rest: &[u8]) -> Result<(), &'static str> {
         if rest.is_empty() {
             return Ok(());
         }
-        rest = after_token(rest).ok_or(INVALID)?.trim_ascii_start();
+        let after = after_token(rest).ok_or(INVALID)?;
+        let name = &rest[..rest.len() - after.len()];
+        rest = after.trim_ascii_start();
         rest = rest.strip_prefix(b"=").ok_or(INVALID)?.trim_ascii_start();
         rest = match rest.strip_prefix(b"\"") {
             Some(quoted) => after_quoted(quoted).ok_or(INVALID)?,
             None => after_token(rest).ok_or(INVALID)?,
         };
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err("mime: duplicate parameter name");
+        }
     }
 }
 
@@ -252,6 +274,11 @@ mod tests {
             ("application/", Err("mime: expected token after slash")),
             ("a b/c", Err("mime: expected slash after first token")),
             (" ;a=b", Err("mime: no media type")),
+            ("/form", Err("mime: no media type")),
+            (
+                "application/x-www-form-urlencoded; a=1; A=1",
+                Err("mime: duplicate parameter name"),
+            ),
         ] {
             assert_eq!(is_form(Some(text.as_bytes())), expected, "{text}");
         }

@@ -1,7 +1,5 @@
 //! Text and numbers in JSON as Go writes them, straight into the answer's buffer.
 
-use std::io::Write as _;
-
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A string with its quotes. Bytes that are no UTF-8 show as U+FFFD, one for each.
@@ -61,14 +59,31 @@ fn valid(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A number.
-pub(crate) fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    // Writing to a vector does not fail.
-    let _ = write!(out, "{number}");
+pub(crate) fn number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10).to_le_bytes()[0];
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// A number that may be negative.
+pub(crate) fn signed(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    number(out, value.unsigned_abs());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{number, signed, text};
 
     #[test]
     fn text_is_escaped_as_by_go() {
@@ -88,5 +103,20 @@ mod tests {
             text(&mut out, raw);
             assert_eq!(String::from_utf8(out).unwrap(), shown);
         }
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        let mut out = Vec::new();
+        for value in [0, 9, 10, 1_234_567, u64::MAX] {
+            number(&mut out, value);
+            out.push(b' ');
+        }
+        for value in [0, -1, i64::MIN] {
+            signed(&mut out, value);
+            out.push(b' ');
+        }
+        let expected = "0 9 10 1234567 18446744073709551615 0 -1 -9223372036854775808 ";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

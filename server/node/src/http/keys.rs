@@ -29,9 +29,20 @@ pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, key: &[u8], request: Req
         _ => return error::method_not_allowed(ALLOW),
     }
     match attempt(app, pace, key, head, incoming).await {
-        Ok(answer) => answer,
+        Ok(success) => success.into_answer(app),
         Err(failure) => failure.answer(&app.cluster_id),
     }
+}
+
+/// An answer that is no refusal.
+pub(crate) struct Success {
+    pub(crate) status: StatusCode,
+    /// The store's index.
+    pub(crate) index: u64,
+    /// The Raft index and term.
+    pub(crate) raft: (u64, u64),
+    /// [`Body::Full`] or [`Body::Watch`].
+    pub(crate) body: Body,
 }
 
 async fn attempt(
@@ -40,10 +51,11 @@ async fn attempt(
     key: &[u8],
     head: Parts,
     incoming: Incoming,
-) -> Result<Answer, Failure> {
+) -> Result<Success, Failure> {
     let mut reserved = None;
     let mut form = None;
-    if has_form(&head)? {
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if has_form(&head.method, content_type)? {
         pace.body();
         reserved = Some(app.handle.reserve(body::expected_bytes(&incoming))?);
         let expects_continue = head.headers.contains_key(header::EXPECT);
@@ -57,7 +69,14 @@ async fn attempt(
     let query = head.uri.query().unwrap_or_default().as_bytes();
     let wanted = keys_parse::parse(&head.method, key, query, form.as_deref())?;
     drop(form);
-    let answer = match wanted {
+    let success = carry_out(app, pace, wanted).await;
+    drop(reserved);
+    success
+}
+
+/// Does what a request asks for.
+pub(crate) async fn carry_out(app: &App, pace: &Arc<Pace>, wanted: Wanted) -> Result<Success, Failure> {
+    match wanted {
         Wanted::Get {
             key,
             recursive,
@@ -78,25 +97,22 @@ async fn attempt(
             };
             watch::answer(app, pace, wish).await
         }
-    };
-    drop(reserved);
-    answer
+    }
 }
 
 /// Whether the body counts: that of a PUT or POST, if it says that it is a form.
-fn has_form(head: &Parts) -> Result<bool, Failure> {
-    if head.method != Method::PUT && head.method != Method::POST {
+pub(crate) fn has_form(method: &Method, content_type: Option<&[u8]>) -> Result<bool, Failure> {
+    if *method != Method::PUT && *method != Method::POST {
         return Ok(false);
     }
-    let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     form::is_form(content_type).map_err(|cause| bad(code::INVALID_FORM, cause).into())
 }
 
-async fn get(app: &App, key: &Key, recursive: bool, quorum: bool) -> Result<Answer, Failure> {
+async fn get(app: &App, key: &Key, recursive: bool, quorum: bool) -> Result<Success, Failure> {
     if quorum {
         app.handle.quorum_read().await??;
     }
-    let published = app.handle.published();
+    let published = app.handle.shared.published.load();
     let metrics = &app.handle.shared.metrics;
     match published.view.get(key, recursive) {
         Ok(node) => {
@@ -104,9 +120,12 @@ async fn get(app: &App, key: &Key, recursive: bool, quorum: bool) -> Result<Answ
             let times = published.times;
             let now = times.cluster_now(&published.view, app.handle.clock.now());
             let body = keys_render::got(&node, times, now);
-            let raft = (published.status.applied, published.status.term);
-            let index = published.view.index();
-            Ok(success(app, StatusCode::OK, index, raft, full(body)))
+            Ok(Success {
+                status: StatusCode::OK,
+                index: published.view.index(),
+                raft: (published.status.applied, published.status.term),
+                body: full(body),
+            })
         }
         Err(refused) => {
             Metrics::add(&metrics.failed_gets, 1);
@@ -115,10 +134,10 @@ async fn get(app: &App, key: &Key, recursive: bool, quorum: bool) -> Result<Answ
     }
 }
 
-async fn write(app: &App, kind: Kind, brief: bool) -> Result<Answer, Failure> {
+async fn write(app: &App, kind: Kind, brief: bool) -> Result<Success, Failure> {
     let reply = app.handle.propose(kind).await?;
     let applied = reply.outcome?;
-    let times = app.handle.published().times;
+    let times = app.handle.shared.published.load().times;
     // A write of a client makes one event.
     let Some(event) = applied.event() else {
         return Err(bad(code::RAFT_INTERNAL, "no event").into());
@@ -133,28 +152,29 @@ async fn write(app: &App, kind: Kind, brief: bool) -> Result<Answer, Failure> {
     } else {
         keys_render::event(event, times)
     };
-    Ok(success(
-        app,
+    Ok(Success {
         status,
-        event.index,
-        (reply.applied, reply.term),
-        full(body),
-    ))
+        index: event.index,
+        raft: (reply.applied, reply.term),
+        body: full(body),
+    })
 }
 
 fn full(document: Vec<u8>) -> Body {
     Body::Full(Bytes::from(document))
 }
 
-/// An answer with the headers of a success: the store's index, and the Raft index and term.
-pub(crate) fn success(app: &App, status: StatusCode, index: u64, raft: (u64, u64), body: Body) -> Answer {
-    let mut answer = Answer::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(X_ETCD_CLUSTER_ID, app.cluster_id.clone());
-    headers.insert(X_ETCD_INDEX, HeaderValue::from(index));
-    headers.insert(X_RAFT_INDEX, HeaderValue::from(raft.0));
-    headers.insert(X_RAFT_TERM, HeaderValue::from(raft.1));
-    answer
+impl Success {
+    /// The answer, with the headers of a success.
+    pub(crate) fn into_answer(self, app: &App) -> Answer {
+        let mut answer = Answer::new(self.body);
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(X_ETCD_CLUSTER_ID, app.cluster_id.clone());
+        headers.insert(X_ETCD_INDEX, HeaderValue::from(self.index));
+        headers.insert(X_RAFT_INDEX, HeaderValue::from(self.raft.0));
+        headers.insert(X_RAFT_TERM, HeaderValue::from(self.raft.1));
+        answer
+    }
 }

@@ -1,9 +1,12 @@
 //! From a request to what it asks of the keyspace. Parameters are checked for every method, in etcd's order.
 
 use crate::http::form::{self, Form};
-use berth_store::{Condition, Key, KeyError, Kind, Put, StoreError, code};
+use berth_store::{Condition, Key, KeyError, Kind, MAX_TTL_SECONDS, Put, StoreError, code};
 use http::Method;
 use std::borrow::Cow;
+
+/// The length of the name that a POST makes.
+const IN_ORDER_NAME: usize = 20;
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +24,13 @@ pub(crate) enum Wanted {
     Write { kind: Kind, brief: bool },
 }
 
+impl Wanted {
+    /// Whether it may have to wait for others before it is done.
+    pub(crate) fn waits(&self) -> bool {
+        !matches!(self, Wanted::Get { quorum: false, .. })
+    }
+}
+
 /// Reads a request: the decoded path after `/v2/keys`, the query, and the body if it is a form.
 pub(crate) fn parse(
     method: &Method,
@@ -28,9 +38,23 @@ pub(crate) fn parse(
     query: &[u8],
     body: Option<&[u8]>,
 ) -> Result<Wanted, StoreError> {
+    if *method == Method::GET && query.is_empty() && body.is_none() {
+        // The most frequent request of all has nothing to check but its key.
+        let key = Key::parse(path).map_err(|error| bad_key(&error))?;
+        return Ok(Wanted::Get {
+            key,
+            recursive: false,
+            quorum: false,
+        });
+    }
     let form = form::read(body, query).map_err(|cause| bad(code::INVALID_FORM, cause))?;
     let given = Given::check(method, form)?;
     let key = Key::parse(path).map_err(|error| bad_key(&error))?;
+    if *method == Method::POST {
+        // The key that is made, whose name is not known yet, must be one that can be asked for.
+        let child = [key.as_bytes(), b"/", &[b'0'; IN_ORDER_NAME]].concat();
+        Key::parse(child).map_err(|error| bad_key(&error))?;
+    }
     Ok(given.wanted(method, key))
 }
 
@@ -72,6 +96,10 @@ impl<'a> Given<'a> {
         let brief = quoted_bool(form.no_value_on_success.as_deref(), "noValueOnSuccess")?;
         let ttl = form.ttl.as_deref().filter(|ttl| !ttl.is_empty());
         let ttl = number(ttl, code::TTL_NOT_A_NUMBER, "ttl")?;
+        // etcd wraps around into the past.
+        if ttl.is_some_and(|ttl| ttl > MAX_TTL_SECONDS) {
+            return Err(bad(code::TTL_NOT_A_NUMBER, "invalid value for \"ttl\""));
+        }
         let prev_exist = form
             .prev_exist
             .as_deref()

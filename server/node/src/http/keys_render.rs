@@ -73,12 +73,15 @@ pub(crate) fn brief(action: Action) -> Vec<u8> {
 pub(crate) fn error(error: &StoreError) -> Vec<u8> {
     let mut out = Vec::with_capacity(GUESS);
     out.extend_from_slice(br#"{"errorCode":"#);
-    json::number(&mut out, error.code);
+    json::number(&mut out, u64::from(error.code));
     out.extend_from_slice(br#","message":"#);
     json::text(&mut out, error.message().as_bytes());
     if !error.cause.is_empty() {
         out.extend_from_slice(br#","cause":"#);
-        json::text(&mut out, error.cause.as_bytes());
+        // What was no UTF-8 is U+FFFD by now, which etcd shows escaped, as for a byte that is none.
+        let pieces = error.cause.split(char::REPLACEMENT_CHARACTER);
+        let cause = pieces.map(str::as_bytes).collect::<Vec<_>>().join(&u8::MAX);
+        json::text(&mut out, &cause);
     }
     out.extend_from_slice(br#","index":"#);
     json::number(&mut out, error.index);
@@ -158,7 +161,7 @@ impl<'a> Shown<'a> {
         }
         if let Some(ttl) = self.ttl {
             name(out, "ttl");
-            json::number(out, ttl);
+            json::signed(out, ttl);
         }
         if !self.nodes.is_empty() {
             name(out, "nodes");

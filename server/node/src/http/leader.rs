@@ -31,6 +31,8 @@ pub(crate) async fn leader(State(app): State<Arc<App>>, request: Request) -> Res
             queue.release(place).await?;
             Ok(text(String::new()))
         }
-        _ => Ok(text(queue.holder().await?.map_or(String::new(), |place| place.value()))),
+        _ => Ok(text(
+            queue.holder().await?.map_or(String::new(), |place| place.value()),
+        )),
     }
 }

@@ -13,6 +13,15 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Open connections of one port; more wait in the kernel's queue. Each watch takes one.
 const MAX_CONNECTIONS: usize = 20_000;
+/// Descriptors that connections leave to the log, to images and to whatever else runs in this process; of few, half.
+const OWN_FILES: usize = 256;
+/// A client of which nothing is heard for so long is asked whether it is still there, so often and at such intervals. A watch
+/// may be silent for days; one whose machine is gone would hold its place for ever.
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBES: u32 = 4;
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// What was sent has to arrive within this time.
+const UNHEARD_MS: u32 = 120_000;
 /// Connections that wait to be accepted; the kernel may allow fewer and drops what is beyond.
 const BACKLOG: u32 = 4_096;
 /// Pause after an accept that failed for want of descriptors or memory: some come free meanwhile.
@@ -135,6 +144,14 @@ struct Port {
     alive: mpsc::Sender<()>,
 }
 
+/// How many connections a port may have. An accept that fails for want of descriptors is the smaller harm: a log that cannot
+/// begin its next segment ends the member.
+fn places() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    MAX_CONNECTIONS.min(files - OWN_FILES.min(files / 2))
+}
+
 /// Serves until it is told to end.
 pub(crate) fn serve(
     listeners: Vec<TcpListener>,
@@ -146,10 +163,10 @@ pub(crate) fn serve(
     // Nothing is ever sent: what counts is when all senders are gone.
     let (living, alive) = mpsc::channel(1);
     let port = Arc::new(Port {
+        places: Arc::new(Semaphore::new(places())),
         surface: Arc::new(surface),
         shared,
         clock,
-        places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         phase: watched,
         alive: living,
     });
@@ -196,7 +213,7 @@ async fn accept_next(listener: &TcpListener, port: &Arc<Port>) {
 async fn serve_one(socket: TcpStream, port: &Port) {
     let _alive = port.alive.clone();
     // Answers are written whole: waiting for more to send would only delay them.
-    if let Err(error) = socket.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(true).and_then(|()| ask_after(&socket)) {
         tracing::debug!(%error, "client left");
         return;
     }
@@ -211,4 +228,15 @@ async fn serve_one(socket: TcpStream, port: &Port) {
     )
     .await;
     connections.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Lets the kernel find out that a client is gone without a word.
+fn ask_after(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)?;
+    sockopt::set_tcp_user_timeout(socket, UNHEARD_MS)?;
+    Ok(())
 }

@@ -1,20 +1,18 @@
 //! Answers that stay open, sent without hyper: an idle watch then costs no buffers, of which hyper keeps some 16 KiB for each
 //! connection. Only plain requests come here (HTTP/1.1, no body, to be kept alive); hyper sends the rest as well.
 
-use crate::clock::wall_ms;
 use crate::http::Answer;
 use crate::http::body::Body;
-use crate::http::keys_render::moment;
+use crate::http::date::Date;
 use crate::http::listener::Phase;
 use crate::http::pace::{Paced, STALL_MS};
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
@@ -22,8 +20,8 @@ use tokio::sync::watch;
 /// answer ends, and its leaving goes unnoticed until something is sent to it.
 const MAX_AHEAD_BYTES: usize = 8 << 10;
 
-const DATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+/// Lines that came together are sent together, until they are this long.
+const MAX_WAITING_BYTES: usize = 64 << 10;
 
 /// Sends an answer to its end. An error means that the connection is of no use any more.
 pub(crate) async fn send(
@@ -42,22 +40,36 @@ pub(crate) async fn send(
             return Ok(());
         }
         out = Vec::new();
-        tokio::select! {
+        let line = tokio::select! {
             biased;
-            line = next(&mut body) => {
-                if let Some(line) = line? {
-                    chunk(&mut out, &line);
-                }
-                open = !body.is_end_stream();
-                if !open {
-                    out.extend_from_slice(b"0\r\n\r\n");
-                }
-            }
+            line = next(&mut body) => line?,
             left = left(io) => return Err(left),
             // The answer itself ends in order when the node does.
             _ = phase.wait_for(|phase| *phase == Phase::Cut) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        if let Some(line) = line {
+            chunk(&mut out, &line);
+            take_waiting(&mut body, &mut out).await?;
+        }
+        open = !body.is_end_stream();
+        if !open {
+            out.extend_from_slice(b"0\r\n\r\n");
         }
     }
+}
+
+/// Adds the lines that are there already.
+async fn take_waiting(body: &mut Body, out: &mut Vec<u8>) -> io::Result<()> {
+    while out.len() < MAX_WAITING_BYTES && !body.is_end_stream() {
+        let mut more = pin!(next(body));
+        let line = poll_fn(|context| Poll::Ready(more.as_mut().poll(context))).await;
+        match line {
+            Poll::Ready(Ok(Some(line))) => chunk(out, &line),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Ready(Ok(None)) | Poll::Pending => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 async fn next(body: &mut Body) -> io::Result<Option<bytes::Bytes>> {
@@ -86,7 +98,14 @@ async fn left(io: &mut Paced) -> io::Error {
 }
 
 async fn write(io: &mut Paced, bytes: &[u8]) -> io::Result<()> {
-    tokio::time::timeout(Duration::from_millis(STALL_MS), io.socket.write_all(bytes))
+    let sent = match io.socket.try_write(bytes) {
+        Ok(sent) if sent == bytes.len() => return Ok(()),
+        Ok(sent) => sent,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    let rest = io.socket.write_all(&bytes[sent..]);
+    tokio::time::timeout(Duration::from_millis(STALL_MS), rest)
         .await
         .map_err(|_| io::ErrorKind::TimedOut)?
 }
@@ -106,13 +125,13 @@ fn head(headers: &HeaderMap) -> Vec<u8> {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let date = moment(wall_ms()).format(DATE).unwrap_or_default();
-    out.extend_from_slice(format!("Date: {date}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
+    let mut date = Date::default();
+    out.extend_from_slice(format!("Date: {}\r\nTransfer-Encoding: chunked\r\n\r\n", date.now()).as_bytes());
     out
 }
 
 /// Some old clients compare the names of headers as text.
-fn title_case(out: &mut Vec<u8>, name: &HeaderName) {
+pub(crate) fn title_case(out: &mut Vec<u8>, name: &HeaderName) {
     let mut first = true;
     for letter in name.as_str().bytes() {
         out.push(if first {

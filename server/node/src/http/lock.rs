@@ -7,7 +7,6 @@ use crate::http::{App, form, path};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use berth_store::{StoreError, Value, code};
-use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header};
 use queue::{Acquire, Place, Queue, Which};
 use std::sync::Arc;
@@ -121,11 +120,8 @@ pub(crate) fn name_of(uri: &Uri, prefix: &[u8]) -> Result<Vec<u8>, Denied> {
     }
 }
 
-/// The parameters of a request.
-pub(crate) struct Words {
-    body: Option<Bytes>,
-    query: String,
-}
+/// The parameters of a request: name and value, the body's before the query's.
+pub(crate) struct Words(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Words {
     /// Reads them. The body counts if it is a form.
@@ -135,19 +131,26 @@ impl Words {
         let has_form = (head.method == Method::PUT || head.method == Method::POST)
             && form::is_form(head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes))
                 .map_err(unreadable)?;
-        let mut words = Words {
-            body: None,
-            query: head.uri.query().unwrap_or_default().to_owned(),
-        };
+        let mut form = None;
         if has_form {
             let reserved = app.handle.reserve(MAX_FORM_BYTES).map_err(Failure::from)?;
             let read = tokio::time::timeout(FORM_TIME, axum::body::to_bytes(body, MAX_FORM_BYTES)).await;
             let read = read.map_err(|_| unreadable("unexpected EOF"))?;
-            words.body = Some(read.map_err(|_| Denied::Unreadable)?);
+            form = Some(read.map_err(|_| Denied::Unreadable)?);
             drop(reserved);
         }
-        form::pairs(words.body.as_deref(), words.query.as_bytes(), |_, _| {})
-            .map_err(|cause| unreadable(&cause))?;
-        Ok(words)
+        let mut words = Vec::new();
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        form::pairs(form.as_deref(), query, |name, value| {
+            words.push((name.to_vec(), value.into_owned()));
+        })
+        .map_err(|cause| unreadable(&cause))?;
+        Ok(Words(words))
+    }
+
+    /// The first value of a parameter.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(found, _)| found == name.as_bytes());
+        found.map(|(_, value)| value.as_slice())
     }
 }

@@ -1,4 +1,4 @@
-//! `/v2/members` and `/v2/machines`: the one member there is.
+//! `/v2/members` and `/v2/machines`: the members as far as they are known here.
 
 use crate::http::App;
 use crate::http::error::{Refused, allow};
@@ -13,13 +13,17 @@ use std::sync::Arc;
 const ALLOW: &str = "GET,POST,DELETE,PUT";
 
 impl App {
-    fn member(&self) -> Member {
-        Member {
-            id: self.member_id.clone(),
-            name: self.name.clone(),
-            peer_urls: self.peer_urls.clone(),
-            client_urls: self.client_urls.clone(),
-        }
+    /// All members, by id.
+    fn members(&self) -> Vec<Member> {
+        let members = self.handle.cluster.members().into_iter();
+        members
+            .map(|member| Member {
+                id: format!("{:x}", member.id),
+                name: member.name,
+                peer_urls: member.peer_urls,
+                client_urls: member.client_urls,
+            })
+            .collect()
     }
 
     /// An answer of this API: it names the cluster, and ends with a newline.
@@ -40,9 +44,10 @@ impl App {
         response
     }
 
-    /// The leader: this member, if there is one.
-    fn led(&self) -> bool {
-        self.handle.published().status.leader == self.handle.identity.member
+    /// The leader, if there is one.
+    fn leader(&self) -> Option<Member> {
+        let leader = format!("{:x}", self.handle.published().status.leader);
+        self.members().into_iter().find(|member| member.id == leader)
     }
 }
 
@@ -52,7 +57,7 @@ pub(crate) async fn members(State(app): State<Arc<App>>, method: Method) -> Resp
         return app.refuse(refused);
     }
     app.document(&MembersBody {
-        members: vec![app.member()],
+        members: app.members(),
     })
 }
 
@@ -65,9 +70,9 @@ pub(crate) async fn member(
     if let Err(refused) = changes(&method, true) {
         return app.refuse(refused);
     }
-    match (rest.as_str(), app.led()) {
-        ("leader", true) => app.document(&app.member()),
-        ("leader", false) => app.refuse(Refused::DuringElection),
+    match (rest.as_str(), app.leader()) {
+        ("leader", Some(leader)) => app.document(&leader),
+        ("leader", None) => app.refuse(Refused::DuringElection),
         _ => app.refuse(Refused::NotFound),
     }
 }
@@ -85,7 +90,8 @@ fn changes(method: &Method, has_id: bool) -> Result<(), Refused> {
 /// The client URLs as text, sorted.
 pub(crate) async fn machines(State(app): State<Arc<App>>, method: Method) -> Result<Response, Refused> {
     allow(&method, "GET,HEAD")?;
-    let mut urls = app.client_urls.clone();
+    let members = app.handle.cluster.members().into_iter();
+    let mut urls: Vec<String> = members.flat_map(|member| member.client_urls).collect();
     urls.sort();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, text)], urls.join(", ")).into_response())

@@ -1,97 +1,291 @@
-//! `/metrics` in Prometheus' text format.
+//! `/metrics` in Prometheus' text format: the names that dashboards of etcd's v2 store know, and our own.
 
 use crate::http::App;
+use crate::http::process::Process;
+use crate::http::version::{COMPATIBLE, COMPATIBLE_CLUSTER};
 use crate::metrics::Metrics;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use berth_replica::Role;
 use http::{HeaderValue, header};
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 /// Answers any method, as etcd does.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, format)], text(&app)).into_response()
+    // A task that ended early leaves the figures out.
+    let process = tokio::task::spawn_blocking(Process::read)
+        .await
+        .unwrap_or_default();
+    ([(header::CONTENT_TYPE, format)], text(&app, &process)).into_response()
 }
 
-fn text(app: &App) -> String {
-    let mut page = Page(String::with_capacity(4 << 10));
-    state(app, &mut page);
-    traffic(app, &mut page);
+fn text(app: &App, process: &Process) -> String {
+    let mut page = Page(String::with_capacity(16 << 10));
+    server(app, &mut page);
+    log(app, &mut page);
+    store(app, &mut page);
+    of_process(app, process, &mut page);
+    own_state(app, &mut page);
+    own_traffic(app, &mut page);
     page.0
 }
 
-/// What this member is and holds.
-fn state(app: &App, page: &mut Page) {
-    let published = app.handle.published();
-    let (status, view) = (published.status, &published.view);
+/// The member and its part in the consensus.
+fn server(app: &App, page: &mut Page) {
+    let status = app.handle.published().status;
+    let own = &app.handle.shared.metrics;
     let leads = u64::from(status.role == Role::Leader);
-    page.gauge("raft_is_leader", "Whether this member leads.", leads);
-    page.gauge("raft_term", "The current term.", status.term);
+    let led = u64::from(status.leader != 0);
+    page.gauge("etcd_server_has_leader", "Whether a leader exists.", led);
+    page.gauge("etcd_server_is_leader", "Whether this member leads.", leads);
+    let changes = Metrics::get(&own.leader_changes);
+    page.counter("etcd_server_leader_changes_seen_total", "Leaders seen.", changes);
     page.gauge(
-        "raft_applied_index",
+        "etcd_server_proposals_committed_total",
+        "The last committed log entry.",
+        status.commit,
+    );
+    page.gauge(
+        "etcd_server_proposals_applied_total",
         "The last applied log entry.",
         status.applied,
     );
-    page.gauge("store_index", "The index of the last change.", view.index());
+    let pending = Metrics::get(&own.pending);
     page.gauge(
-        "store_nodes",
-        "Keys and directories, also hidden.",
-        view.len() as u64,
+        "etcd_server_proposals_pending",
+        "Writes without an answer.",
+        pending,
     );
+    let failed = Metrics::get(&own.failed_writes);
+    page.counter(
+        "etcd_server_proposals_failed_total",
+        "Writes without a result.",
+        failed,
+    );
+    let mut info = |name: &str, help: &str, label: &str, value: &str| {
+        page.head("gauge", name, help);
+        page.sample(name, &format!("{label}=\"{value}\""), 1);
+    };
+    let version = "The release of etcd that this is compatible with.";
+    info("etcd_server_version", version, "server_version", COMPATIBLE);
+    let cluster = "The cluster version that this is compatible with.";
+    info(
+        "etcd_cluster_version",
+        cluster,
+        "cluster_version",
+        COMPATIBLE_CLUSTER,
+    );
+    info("etcd_server_id", "The member's id.", "server_id", &app.member_id);
 }
 
-/// What it did.
-fn traffic(app: &App, page: &mut Page) {
+/// The durable log.
+fn log(app: &App, page: &mut Page) {
+    let disk = &app.handle.figures;
+    let name = "etcd_disk_wal_fsync_duration_seconds";
+    page.head("histogram", name, "How long syncs of the log take.");
+    let mut below = 0;
+    for (at, count) in disk.fsyncs_by_time().into_iter().enumerate() {
+        below += count;
+        let last = at + 1 == crate::disk::FSYNC_BUCKETS;
+        let bound = if last {
+            "+Inf".to_owned()
+        } else {
+            seconds(1_000 << at)
+        };
+        page.sample(&format!("{name}_bucket"), &format!("le=\"{bound}\""), below);
+    }
+    page.sample(&format!("{name}_sum"), "", seconds(disk.all_fsyncs_us()));
+    page.sample(&format!("{name}_count"), "", below);
+}
+
+/// The keyspace under etcd's names.
+fn store(app: &App, page: &mut Page) {
+    let own = &app.handle.shared.metrics;
+    let stats = app.handle.published().view.stats();
+    let reads = [
+        ("reads_total", "Gets with a result.", &own.gets),
+        ("reads_failed_total", "Gets refused.", &own.failed_gets),
+    ];
+    for (name, help, count) in reads {
+        let name = format!("etcd_debugging_store_{name}");
+        page.head("counter", &name, help);
+        page.sample(&name, "action=\"get\"", Metrics::get(count));
+    }
+    let writes = [
+        ("set", stats.sets),
+        ("create", stats.creates),
+        ("update", stats.updates),
+        ("delete", stats.deletes),
+        ("compareAndSwap", stats.swaps),
+        ("compareAndDelete", stats.compare_deletes),
+    ];
+    let name = "etcd_debugging_store_writes_total";
+    page.head("counter", name, "Writes done.");
+    for (action, count) in writes {
+        page.sample(name, &format!("action=\"{action}\""), count.success);
+    }
+    let name = "etcd_debugging_store_writes_failed_total";
+    page.head("counter", name, "Writes that the keyspace refused.");
+    for (action, count) in writes {
+        page.sample(name, &format!("action=\"{action}\""), count.fail);
+    }
+    let expired = "Keys whose time was over.";
+    page.counter("etcd_debugging_store_expires_total", expired, stats.expired);
+    let asked = Metrics::get(&own.watch_requests);
+    page.counter(
+        "etcd_debugging_store_watch_requests_total",
+        "Watches asked for.",
+        asked,
+    );
+    let open = Metrics::get(&own.watchers);
+    page.gauge("etcd_debugging_store_watchers", "Open watches.", open);
+}
+
+fn of_process(app: &App, process: &Process, page: &mut Page) {
+    page.counter(
+        "process_cpu_seconds_total",
+        "Processor time of all threads.",
+        process.cpu_seconds,
+    );
+    let started = app.started.unix_timestamp_nanos() / 1_000_000;
+    page.gauge(
+        "process_start_time_seconds",
+        "When it started, in seconds since 1970.",
+        format_args!("{}.{:03}", started / 1_000, started % 1_000),
+    );
+    for (name, help, value) in [
+        ("resident_memory_bytes", "Memory in use.", process.resident_bytes),
+        (
+            "virtual_memory_bytes",
+            "Address space in use.",
+            process.virtual_bytes,
+        ),
+        ("open_fds", "Open file descriptors.", process.open_descriptors),
+        (
+            "max_fds",
+            "The limit of open file descriptors.",
+            process.most_descriptors,
+        ),
+    ] {
+        page.gauge(&format!("process_{name}"), help, value);
+    }
+}
+
+/// What this member is and holds, under our own names.
+fn own_state(app: &App, page: &mut Page) {
+    let published = app.handle.published();
+    let (status, view) = (published.status, &published.view);
+    let leads = u64::from(status.role == Role::Leader);
+    for (name, help, value) in [
+        ("raft_is_leader", "Whether this member leads.", leads),
+        ("raft_term", "The current term.", status.term),
+        (
+            "raft_applied_index",
+            "The last applied log entry.",
+            status.applied,
+        ),
+        ("store_index", "The index of the last change.", view.index()),
+        (
+            "store_nodes",
+            "Keys and directories, also hidden.",
+            view.len() as u64,
+        ),
+    ] {
+        page.gauge(&format!("berth_{name}"), help, value);
+    }
+}
+
+/// What it did, under our own names.
+fn own_traffic(app: &App, page: &mut Page) {
     let own = &app.handle.shared.metrics;
     let disk = &app.handle.figures;
     let get = Metrics::get;
-    page.gauge("store_watchers", "Open watches.", get(&own.watchers));
-    page.counter("store_gets_total", "Gets with a result.", get(&own.gets));
-    page.counter("store_failed_gets_total", "Gets refused.", get(&own.failed_gets));
-    page.counter("store_writes_total", "Writes taken.", get(&own.writes));
-    let refused = get(&own.refused_writes);
-    page.counter("store_refused_writes_total", "Writes turned away.", refused);
-    page.counter("log_batches_total", "Writes to the log.", get(&own.batches));
-    page.counter("log_entries_total", "Entries in them.", get(&own.entries));
-    page.counter("log_fsyncs_total", "Syncs of the log.", disk.fsyncs());
-    page.counter(
-        "log_bytes_total",
-        "Bytes written to the log.",
-        disk.bytes_written(),
-    );
-    let last = disk.last_fsync_us();
-    page.gauge(
-        "log_last_fsync_microseconds",
-        "How long the last sync took.",
-        last,
-    );
-    page.gauge("http_connections", "Open connections.", get(&own.connections));
-    let cut = get(&own.cut_connections);
-    page.counter(
-        "http_cut_connections_total",
-        "Connections cut for being slow.",
-        cut,
-    );
+    for (name, help, value) in [
+        ("store_gets_total", "Gets with a result.", get(&own.gets)),
+        ("store_failed_gets_total", "Gets refused.", get(&own.failed_gets)),
+        ("store_writes_total", "Writes taken.", get(&own.writes)),
+        (
+            "store_refused_writes_total",
+            "Writes turned away.",
+            get(&own.refused_writes),
+        ),
+        ("log_batches_total", "Writes to the log.", get(&own.batches)),
+        ("log_entries_total", "Entries in them.", get(&own.entries)),
+        ("log_fsyncs_total", "Syncs of the log.", disk.fsyncs()),
+        (
+            "log_bytes_total",
+            "Bytes written to the log.",
+            disk.bytes_written(),
+        ),
+        (
+            "http_cut_connections_total",
+            "Connections cut for being slow.",
+            get(&own.cut_connections),
+        ),
+    ] {
+        page.counter(&format!("berth_{name}"), help, value);
+    }
+    for (name, help, value) in [
+        ("store_watchers", "Open watches.", get(&own.watchers)),
+        ("http_connections", "Open connections.", get(&own.connections)),
+        (
+            "log_last_fsync_microseconds",
+            "How long the last sync took.",
+            disk.last_fsync_us(),
+        ),
+    ] {
+        page.gauge(&format!("berth_{name}"), help, value);
+    }
+}
+
+/// Microseconds as seconds, without zeros at the end.
+fn seconds(micros: u64) -> String {
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 struct Page(String);
 
 impl Page {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.put("gauge", name, help, value);
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head("gauge", name, help);
+        self.sample(name, "", value);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.put("counter", name, help, value);
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head("counter", name, help);
+        self.sample(name, "", value);
     }
 
-    fn put(&mut self, kind: &str, name: &str, help: &str, value: u64) {
+    fn head(&mut self, kind: &str, name: &str, help: &str) {
         // Writing to a string does not fail.
-        let _ = write!(
-            self.0,
-            "# HELP berth_{name} {help}\n# TYPE berth_{name} {kind}\nberth_{name} {value}\n"
-        );
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn seconds_have_no_zeros_at_the_end() {
+        for (micros, text) in [
+            (0, "0"),
+            (1_000, "0.001"),
+            (8_192_000, "8.192"),
+            (30_000_000, "30"),
+        ] {
+            assert_eq!(seconds(micros), text);
+        }
     }
 }

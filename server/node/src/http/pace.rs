@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use bytes::BytesMut;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,8 @@ const BODY_MS: u64 = 30_000;
 const IDLE_MS: u64 = 60_000;
 /// Without any progress in sending an answer.
 pub(crate) const STALL_MS: u64 = 30_000;
+/// What counts as progress: a reader that takes less in the time of a stall holds a large answer in memory for too long.
+pub(crate) const STALL_BYTES: usize = 256 << 10;
 /// How often to look at a connection that has no deadline: it may get one meanwhile.
 const LOOK_MS: u64 = 60_000;
 
@@ -34,6 +36,8 @@ pub(crate) struct Pace {
     since: AtomicU64,
     /// When sending came to a halt, plus one; 0 if it has not.
     stalled: AtomicU64,
+    /// Bytes sent since then.
+    trickled: AtomicUsize,
 }
 
 impl Pace {
@@ -43,6 +47,7 @@ impl Pace {
             phase: AtomicU8::new(HEAD),
             since: AtomicU64::new(clock.now()),
             stalled: AtomicU64::new(0),
+            trickled: AtomicUsize::new(0),
         }
     }
 
@@ -94,19 +99,42 @@ impl Pace {
         self.since.store(self.clock.now(), Ordering::Relaxed);
     }
 
-    fn received(&self) {
+    /// Bytes of a request have come.
+    pub(crate) fn received(&self) {
         if self.phase.load(Ordering::Relaxed) == IDLE {
             self.enter(HEAD);
         }
     }
 
-    fn sent(&self, progress: bool) {
+    /// So many bytes were sent; `None` if none could be.
+    fn sent(&self, bytes: Option<usize>) {
         let stalled = self.stalled.load(Ordering::Relaxed);
-        if progress && stalled != 0 {
-            self.stalled.store(0, Ordering::Relaxed);
-        } else if !progress && stalled == 0 {
-            self.stalled.store(self.clock.now() + 1, Ordering::Relaxed);
+        match bytes {
+            Some(bytes) if stalled != 0 => {
+                let trickled = self.trickled.load(Ordering::Relaxed) + bytes;
+                self.trickled.store(trickled, Ordering::Relaxed);
+                if trickled >= STALL_BYTES {
+                    self.all_sent();
+                }
+            }
+            None if stalled == 0 => {
+                self.trickled.store(0, Ordering::Relaxed);
+                self.stalled.store(self.clock.now() + 1, Ordering::Relaxed);
+            }
+            Some(_) | None => {}
         }
+    }
+
+    fn all_sent(&self) {
+        self.stalled.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What a poll for writing sent.
+fn sent_by(polled: &Poll<std::io::Result<usize>>) -> Option<usize> {
+    match polled {
+        Poll::Ready(sent) => Some(sent.as_ref().copied().unwrap_or(0)),
+        Poll::Pending => None,
     }
 }
 
@@ -147,7 +175,7 @@ impl AsyncWrite for Paced {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.pace.sent(polled.is_ready());
+        self.pace.sent(sent_by(&polled));
         polled
     }
 
@@ -157,7 +185,7 @@ impl AsyncWrite for Paced {
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
-        self.pace.sent(polled.is_ready());
+        self.pace.sent(sent_by(&polled));
         polled
     }
 
@@ -166,10 +194,36 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        // Whoever writes here flushes when nothing is left to write.
+        self.pace.all_sent();
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pace, STALL_BYTES};
+    use crate::clock::Clock;
+
+    #[test]
+    fn a_trickle_is_no_progress() {
+        let pace = Pace::new(Clock::new());
+        pace.sent(Some(10));
+        assert!(!pace.is_stalled());
+        pace.sent(None);
+        pace.sent(Some(STALL_BYTES - 1));
+        pace.sent(None);
+        assert!(pace.is_stalled());
+        pace.sent(Some(1));
+        assert!(!pace.is_stalled());
+        pace.sent(None);
+        pace.sent(Some(STALL_BYTES - 1));
+        assert!(pace.is_stalled(), "each stall is counted for itself");
+        pace.all_sent();
+        assert!(!pace.is_stalled());
     }
 }

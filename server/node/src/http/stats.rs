@@ -3,6 +3,7 @@
 use crate::http::App;
 use crate::http::error::{Refused, allow};
 use crate::metrics::Metrics;
+use crate::peers::Figures;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use berth_replica::Role;
@@ -34,47 +35,106 @@ struct LeaderInfo {
     start_time: String,
 }
 
-/// This member. It leads from its start on, as the only one.
+/// This member, and since when its leader leads as far as it knows.
 pub(crate) async fn own(State(app): State<Arc<App>>, method: Method) -> Result<Response, Refused> {
     allow(&method, "GET")?;
     let status = app.handle.published().status;
-    let started = app.started.format(&Rfc3339).unwrap_or_default();
-    let state = match status.role {
+    let cluster = &app.handle.cluster;
+    let led_since = Duration::from_millis(cluster.led_since());
+    let moment = |moment: time::OffsetDateTime| moment.format(&Rfc3339).unwrap_or_default();
+    let (sent, received) = cluster.appends();
+    Ok(document(&OwnStats {
+        name: app.name.clone(),
+        id: app.member_id.clone(),
+        state: role_name(status.role),
+        start_time: moment(app.started),
+        leader_info: LeaderInfo {
+            leader: format!("{:x}", status.leader),
+            uptime: go_duration(app.handle.clock.uptime().saturating_sub(led_since)),
+            start_time: moment(app.started + led_since),
+        },
+        recv_append_request_cnt: received,
+        send_append_request_cnt: sent,
+    }))
+}
+
+/// A role as etcd calls it.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
         Role::Leader => "StateLeader",
         Role::Follower => "StateFollower",
         Role::Candidate => "StateCandidate",
         Role::PreCandidate => "StatePreCandidate",
-    };
-    Ok(document(&OwnStats {
-        name: app.name.clone(),
-        id: app.member_id.clone(),
-        state,
-        start_time: started.clone(),
-        leader_info: LeaderInfo {
-            leader: format!("{:x}", status.leader),
-            uptime: go_duration(app.handle.clock.uptime()),
-            start_time: started,
-        },
-        recv_append_request_cnt: 0,
-        send_append_request_cnt: 0,
-    }))
+    }
 }
 
 #[derive(Serialize)]
 struct LeaderStats {
     leader: String,
-    followers: BTreeMap<String, ()>,
+    followers: BTreeMap<String, Follower>,
 }
 
-/// The followers, of which there are none.
+#[derive(Serialize)]
+struct Follower {
+    latency: Latency,
+    counts: Counts,
+}
+
+/// Milliseconds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Latency {
+    current: f64,
+    average: f64,
+    standard_deviation: f64,
+    minimum: f64,
+    maximum: f64,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    fail: u64,
+    success: u64,
+}
+
+/// The smallest latency before the first is measured, as etcd has it.
+const UNMEASURED: f64 = 9_223_372_036_854_775_807.0;
+
+impl From<Figures> for Follower {
+    fn from(figures: Figures) -> Follower {
+        Follower {
+            latency: Latency {
+                current: figures.current,
+                average: figures.average,
+                standard_deviation: figures.deviation(),
+                minimum: if figures.samples == 0 {
+                    UNMEASURED
+                } else {
+                    figures.minimum
+                },
+                maximum: figures.maximum,
+            },
+            counts: Counts {
+                fail: figures.failed,
+                success: figures.sent,
+            },
+        }
+    }
+}
+
+/// The followers: how long messages take there and back, and how many appends were sent.
 pub(crate) async fn leader(State(app): State<Arc<App>>, method: Method) -> Result<Response, Refused> {
     allow(&method, "GET")?;
     if app.handle.published().status.role != Role::Leader {
         return Err(Refused::NotLeader);
     }
+    let links = app.handle.cluster.links();
+    let followers = links.iter();
     Ok(document(&LeaderStats {
         leader: app.member_id.clone(),
-        followers: BTreeMap::new(),
+        followers: followers
+            .map(|(id, link)| (format!("{id:x}"), link.figures().into()))
+            .collect(),
     }))
 }
 

@@ -6,8 +6,8 @@ use berth_wire::etcd::Version;
 use http::{HeaderValue, Method, header};
 
 /// The release of etcd whose v2 API this is: clients choose what they may ask for by it.
-const COMPATIBLE: &str = "3.4.23";
-const COMPATIBLE_CLUSTER: &str = "3.4.0";
+pub const COMPATIBLE: &str = "3.4.23";
+pub(crate) const COMPATIBLE_CLUSTER: &str = "3.4.0";
 
 pub(crate) async fn version(method: Method) -> Result<Response, Refused> {
     allow(&method, "GET")?;

@@ -1,12 +1,13 @@
 //! Watches: the head of the answer goes out at once, each event as a line in a chunk of its own.
 
-use crate::handle::{Handle, Opening};
+use crate::handle::Opening;
+use crate::http::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::keys::success;
+use crate::http::keys::Success;
 use crate::http::pace::Pace;
-use crate::http::{Answer, App, keys_render};
 use crate::hub::{Listener, Wish};
+use crate::metrics::Metrics;
 use berth_store::StoreError;
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Opens a watch. Errors come before the head; afterwards everything is 200.
-pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Answer, Failure> {
+pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Success, Failure> {
+    Metrics::add(&app.handle.shared.metrics.watch_requests, 1);
     match app.handle.watch(wish).await? {
         Opening::Open {
             index,
@@ -25,17 +27,15 @@ pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<An
         } => {
             let body = WatchBody {
                 listener,
-                handle: app.handle.clone(),
                 pace: Arc::clone(pace),
                 done: false,
             };
-            Ok(success(
-                app,
-                StatusCode::OK,
+            Ok(Success {
+                status: StatusCode::OK,
                 index,
-                (applied, term),
-                Body::Watch(body),
-            ))
+                raft: (applied, term),
+                body: Body::Watch(body),
+            })
         }
         Opening::Cleared { oldest, asked, index } => {
             Err(Failure::Store(StoreError::history_cleared(oldest, asked, index)))
@@ -50,7 +50,6 @@ pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<An
 #[derive(Debug)]
 pub(crate) struct WatchBody {
     listener: Listener,
-    handle: Handle,
     pace: Arc<Pace>,
     done: bool,
 }
@@ -65,9 +64,7 @@ impl WatchBody {
             return Poll::Ready(None);
         };
         self.done = notice.last;
-        let times = self.handle.published().times;
-        let line = keys_render::event(&notice.event, times);
-        Poll::Ready(Some(Frame::data(line.into())))
+        Poll::Ready(Some(Frame::data(notice.line.text())))
     }
 
     pub(crate) fn is_done(&self) -> bool {

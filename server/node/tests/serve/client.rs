@@ -25,7 +25,13 @@ pub(crate) fn config(data_dir: &Path) -> NodeConfig {
         client_listen: vec!["127.0.0.1:0".parse().unwrap()],
         peer_listen: None,
         advertise_client_urls: Vec::new(),
+        advertise_peer_urls: Vec::new(),
+        initial_cluster: None,
         snapshot_count: 10_000,
+        heartbeat: Duration::from_millis(100),
+        election_timeout: Duration::from_secs(1),
+        cors: Vec::new(),
+        set_log_level: None,
     }
 }
 

@@ -254,7 +254,7 @@ fn all(store: &Store, key: &Key) -> Vec<NodeView> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_does_what_the_model_does(steps in prop::collection::vec(steps(), 1..80)) {
@@ -264,6 +264,10 @@ proptest! {
         }
         run.get(&Key::root(), true);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn equal_commands_give_equal_states(

@@ -301,7 +301,12 @@ impl Naive {
     fn compare_and_delete(&mut self, path: &[String], condition: &Condition) -> Result<Event, Refusal> {
         let old = self.root.find(path)?;
         let Some(value) = &old.value else {
-            return Err((102, text(path)));
+            let cause = if path.is_empty() {
+                String::new()
+            } else {
+                text(path)
+            };
+            return Err((102, cause));
         };
         compare(condition, value, old.modified)?;
         Ok(self.remove(Action::CompareAndDelete, path))

@@ -109,7 +109,9 @@ fn a_write_that_finds_no_space_in_time_fails_and_spoils_nothing() {
         room_wait: Duration::from_millis(50),
         ..super::small()
     };
-    let mut disk = Disk::open_with(&small.scratch.data(), options).unwrap().disk;
+    let mut disk = Disk::open_with(&small.scratch.data(), &Forming::default(), options)
+        .unwrap()
+        .disk;
     wait_until("a spare segment", || small.scratch.segments() == [1, 2]);
     small.fill_up();
     let mut written = 0;
@@ -133,7 +135,7 @@ fn the_reserve_is_left_free() {
         reserve_bytes: 512 << 10,
         ..super::small()
     };
-    let opened = Disk::open_with(&small.scratch.data(), options).unwrap();
+    let opened = Disk::open_with(&small.scratch.data(), &Forming::default(), options).unwrap();
     let room = opened.disk.room();
     wait_until("a spare segment", || small.scratch.segments() == [1, 2]);
     assert!(room.is_left());

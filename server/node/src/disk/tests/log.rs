@@ -7,15 +7,16 @@ fn a_first_start_is_empty_and_makes_an_identity_that_stays() {
     let scratch = Scratch::new();
     let Opened {
         disk,
-        identity,
+        founding,
         recovered,
+        ..
     } = scratch.open();
-    assert!(identity.member != 0 && identity.cluster != 0);
+    assert!(founding.identity.member != 0 && founding.identity.cluster != 0);
     assert_eq!(recovered.hard_state, HardState::default());
     assert!(recovered.snapshot.is_none() && recovered.entries.is_empty());
     drop(disk);
-    assert_eq!(scratch.open().identity, identity);
-    assert_ne!(Scratch::new().open().identity, identity);
+    assert_eq!(scratch.open().founding, founding);
+    assert_ne!(Scratch::new().open().founding, founding);
 }
 
 #[test]
@@ -138,14 +139,14 @@ fn a_long_log_is_read_in_time() {
     const ENTRIES: u64 = 100_000;
     let limit = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 2 });
     let scratch = Scratch::new();
-    let mut disk = Disk::open(&scratch.data()).unwrap().disk;
+    let mut disk = Disk::open(&scratch.data(), &Forming::default()).unwrap().disk;
     for first in (1..=ENTRIES).step_by(1000) {
         let thousand = (first..first + 1000).map(|index| entry(index, 1, &[5; 256]));
         persist(&mut disk, thousand.collect());
     }
     drop(disk);
     let started = Instant::now();
-    let opened = Disk::open(&scratch.data()).unwrap();
+    let opened = Disk::open(&scratch.data(), &Forming::default()).unwrap();
     let took = started.elapsed();
     assert_eq!(opened.recovered.entries.len() as u64, ENTRIES);
     assert!(took < limit, "recovery of {ENTRIES} entries took {took:?}");

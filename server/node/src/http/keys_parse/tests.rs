@@ -83,9 +83,9 @@ const ACTIONS: &[(&str, &str, &str)] = &[
         "brief: true",
     ),
     (
-        "PUT /a?ttl=18446744073709551615",
+        "PUT /a?ttl=9223372036",
         "Write { kind: Set(",
-        "ttl: Some(18446744073709551615)",
+        "ttl: Some(9223372036)",
     ),
     (
         "POST /a?prevExist=true&prevValue=z value=1",
@@ -166,6 +166,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("PUT /a?ttl=5 ttl=x", "202 invalid value for \"ttl\""),
     ("PUT /a ttl=-1", "202 invalid value for \"ttl\""),
+    ("PUT /a ttl=9223372037", "202 invalid value for \"ttl\""),
     ("PUT /a prevExist=yes", "209 invalid value for prevExist"),
     ("PUT /a refresh=maybe", "209 invalid value for refresh"),
     (

@@ -1,0 +1,244 @@
+//! The port for other members: calls are judged, and what comes on those that are taken goes to the event loop.
+
+use crate::peers::frame::{self, About, Accept, FrameError, Hello, Kind, Reason, Refuse, Stream};
+use crate::peers::{Cluster, locked, snapshot};
+use berth_replica::{CodecError, Input, Message, MessageType, decode_message};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+/// Connections at a time: three for each member of the largest cluster. One more is closed.
+const MAX_CONNECTIONS: usize = 128;
+/// Who connects says who he is in this time.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+/// A connection on which nothing comes for so long is given up; a sender that is there pings far more often.
+const IDLE_TIME: Duration = Duration::from_secs(5);
+/// An answer has to leave in this time.
+const WRITE_TIME: Duration = Duration::from_secs(5);
+/// What a connection may have waiting for the event loop, in units of [`UNIT_BYTES`]; it is not read on beyond.
+const SHARE_UNITS: usize = 16 << 10;
+/// The unit.
+const UNIT_BYTES: usize = 1 << 10;
+/// Pause after an accept that failed for want of descriptors or memory: some come free meanwhile.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Callers whose last refusal is remembered, so that each is logged once; beyond, all are forgotten.
+const MAX_TOLD: usize = 256;
+
+/// What HTTP clients hear that take this for a port of theirs.
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 501 Not Implemented\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\
+    Connection: close\r\n\r\n{\"message\":\"this port speaks the protocol of the members; clients use another one\"}\n";
+
+/// The port being served.
+#[derive(Debug)]
+pub(crate) struct PeerServing {
+    stop: watch::Sender<bool>,
+    /// Closed when the last task is gone.
+    alive: mpsc::Receiver<()>,
+}
+
+impl PeerServing {
+    /// All connections end now.
+    pub(crate) fn cut(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until nothing is served any more.
+    pub(crate) async fn ended(&mut self) {
+        while self.alive.recv().await.is_some() {}
+    }
+}
+
+struct Port {
+    cluster: Arc<Cluster>,
+    connections: Arc<Semaphore>,
+    /// One image at a time: there is one leader.
+    images: Semaphore,
+    /// The last refusal of each caller.
+    told: Mutex<BTreeMap<u64, Reason>>,
+}
+
+/// Serves other members until it is told to end.
+pub(crate) fn serve(listener: TcpListener, cluster: Arc<Cluster>) -> PeerServing {
+    let (stop, stopped) = watch::channel(false);
+    let (life, alive) = mpsc::channel(1);
+    let port = Arc::new(Port {
+        cluster,
+        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        images: Semaphore::new(1),
+        told: Mutex::default(),
+    });
+    tokio::spawn(accept(listener, port, stopped, life));
+    PeerServing { stop, alive }
+}
+
+async fn accept(
+    listener: TcpListener,
+    port: Arc<Port>,
+    mut stopped: watch::Receiver<bool>,
+    life: mpsc::Sender<()>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "a member's connection was not taken");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&port.connections).try_acquire_owned() else {
+            continue;
+        };
+        let (port, mut stopped, life) = (Arc::clone(&port), stopped.clone(), life.clone());
+        tokio::spawn(async move {
+            let _kept = (permit, life);
+            tokio::select! {
+                served = connection(socket, &port) => {
+                    if let Err(error) = served {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "a member's connection ended");
+                    }
+                }
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
+}
+
+/// Why a connection is closed from here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("{0}")]
+    Refused(Reason),
+    #[error("broken connection")]
+    Frame(#[from] FrameError),
+    #[error("broken connection")]
+    Io(#[from] std::io::Error),
+    #[error("nothing came, or nothing could be sent, in time")]
+    Slow,
+    #[error("a message cannot be read")]
+    Message(#[from] CodecError),
+    #[error("a message names other members than those of its connection")]
+    Foreign,
+}
+
+/// A frame, in time.
+pub(crate) async fn next(
+    socket: &mut TcpStream,
+    payload: &mut Vec<u8>,
+    time: Duration,
+) -> Result<Kind, CallError> {
+    match timeout(time, frame::read(socket, payload)).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(CallError::Slow),
+    }
+}
+
+/// Sends, in time.
+pub(crate) async fn answer(socket: &mut TcpStream, bytes: &[u8]) -> Result<(), CallError> {
+    match timeout(WRITE_TIME, socket.write_all(bytes)).await {
+        Ok(written) => Ok(written?),
+        Err(_) => Err(CallError::Slow),
+    }
+}
+
+async fn connection(mut socket: TcpStream, port: &Port) -> Result<(), CallError> {
+    socket.set_nodelay(true)?;
+    let mut payload = Vec::new();
+    match next(&mut socket, &mut payload, HELLO_TIME).await {
+        Ok(Kind::Hello) => {}
+        Ok(other) => return Err(FrameError::Unexpected(other).into()),
+        Err(CallError::Frame(FrameError::Http)) => return answer(&mut socket, HTTP_ANSWER).await,
+        Err(error) => return Err(error),
+    }
+    let hello: Hello = serde_json::from_slice(&payload).map_err(FrameError::Document)?;
+    let (from, stream) = (hello.from, hello.stream);
+    let cluster = Arc::clone(&port.cluster);
+    // The first meeting is written to the disk; a task that is gone is a process that ends.
+    let judged = tokio::task::spawn_blocking(move || cluster.judge(hello)).await;
+    payload.clear();
+    match judged.unwrap_or(Err(Reason::Busy)) {
+        Ok(version) => {
+            locked(&port.told).remove(&from);
+            let accept = Accept {
+                version,
+                birth: port.cluster.birth,
+                about: About::of(&port.cluster.own),
+            };
+            frame::put_document(&mut payload, Kind::Accept, &accept);
+            answer(&mut socket, &payload).await?;
+        }
+        Err(reason) => {
+            port.tell(from, reason);
+            frame::put_document(&mut payload, Kind::Refuse, &Refuse { reason });
+            answer(&mut socket, &payload).await?;
+            return Err(CallError::Refused(reason));
+        }
+    }
+    match stream {
+        Stream::Control | Stream::Bulk => receive(socket, port, from).await,
+        Stream::Image => snapshot::receive(socket, &port.cluster, &port.images, from).await,
+    }
+}
+
+impl Port {
+    /// Tells the log of a refusal once.
+    fn tell(&self, from: u64, reason: Reason) {
+        let mut told = locked(&self.told);
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        if told.insert(from, reason) != Some(reason) {
+            drop(told);
+            tracing::warn!(member = %format_args!("{from:x}"), %reason, "the call of a member was refused");
+        }
+    }
+}
+
+/// A message that a connection from this member may carry to this one.
+pub(crate) fn message(cluster: &Cluster, from: u64, payload: &[u8]) -> Result<Message, CallError> {
+    let message = decode_message(payload)?;
+    if message.from == from && message.to == cluster.identity.member {
+        Ok(message)
+    } else {
+        Err(CallError::Foreign)
+    }
+}
+
+/// Takes messages, for as long as they come.
+async fn receive(mut socket: TcpStream, port: &Port, from: u64) -> Result<(), CallError> {
+    let cluster = &port.cluster;
+    let share = Arc::new(Semaphore::new(SHARE_UNITS));
+    let mut payload = Vec::new();
+    let mut pong = Vec::new();
+    loop {
+        let kind = next(&mut socket, &mut payload, IDLE_TIME).await?;
+        if kind == Kind::Ping {
+            pong.clear();
+            frame::put(&mut pong, Kind::Pong, &payload);
+            answer(&mut socket, &pong).await?;
+        } else if kind == Kind::Message {
+            let message = message(cluster, from, &payload)?;
+            if message.get_msg_type() == MessageType::MsgAppend {
+                cluster.appends_received.fetch_add(1, Ordering::Relaxed);
+            }
+            let units = (payload.len() / UNIT_BYTES + 1).min(SHARE_UNITS);
+            let units = u32::try_from(units).unwrap_or(u32::MAX);
+            // A semaphore that is not closed gives its permits.
+            let permit = Arc::clone(&share).acquire_many_owned(units).await.ok();
+            cluster.inbox.push(Input::Message(message), permit);
+        } else if kind == Kind::Removed {
+            cluster.inbox.push(Input::ToldRemoved { by: from }, None);
+        } else {
+            return Err(FrameError::Unexpected(kind).into());
+        }
+    }
+}

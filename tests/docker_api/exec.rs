@@ -1,0 +1,368 @@
+//! Terminals, and further processes in running containers.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use berth_harness::{request_unix, until};
+use nix::pty::{Winsize, openpty};
+
+use crate::{Bench, with_each_client};
+
+/// Longest wait for something that a terminal shows, or for a client's end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A docker client on a terminal of its own, as a person has it.
+struct Typed {
+    child: Child,
+    master: File,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Typed {
+    fn start(bench: &Bench, arguments: &[&str]) -> Self {
+        let size = Winsize {
+            ws_row: 31,
+            ws_col: 97,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).unwrap();
+        let docker = bench.docker.command(arguments);
+        // The terminal must be the controlling one: its signals tell of a new size.
+        let mut command = Command::new("setsid");
+        command
+            .args(["--ctty", "--wait"])
+            .arg(docker.get_program())
+            .args(docker.get_args());
+        for (name, value) in docker.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let stream = || Stdio::from(pair.slave.try_clone().unwrap());
+        let child = command
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap();
+        let master = File::from(pair.master);
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut reader, text) = (master.try_clone().unwrap(), Arc::clone(&shown));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A terminal whose other end is closed cannot be read any more.
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                text.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Self { child, master, shown }
+    }
+
+    fn shows(&self, text: &str) {
+        until(
+            &format!("{text:?} on the terminal: {}", self.text()),
+            PATIENCE,
+            || self.text().contains(text).then_some(()),
+        );
+    }
+
+    fn text(&self) -> String {
+        self.shown.lock().unwrap().clone()
+    }
+
+    fn types(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn code(mut self) -> i32 {
+        let status = until("the client's end", PATIENCE, || self.child.try_wait().unwrap());
+        status.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Typed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn running(bench: &Bench, name: &str, flags: &[&str]) {
+    let line = [&["run", "-d", "--name", name], flags, &["app", "sleep", "1000"]].concat();
+    bench.docker.ok(&line);
+}
+
+fn kill(bench: &Bench, name: &str) {
+    bench.docker.ok(&["rm", "-f", name]);
+}
+
+#[test]
+fn a_container_may_have_a_terminal() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        // Without a terminal of the client's own it is a stream like any other.
+        let output = docker.ok(&[
+            "run",
+            "--name",
+            "plain",
+            "-t",
+            "app",
+            "sh",
+            "-c",
+            "echo $TERM; ls /dev/console; test -t 1 && echo tty",
+        ]);
+        assert_eq!(output, "xterm\r\n/dev/console\r\ntty\r");
+        assert_eq!(docker.ok(&["logs", "plain"]), output);
+        let mut shell = Typed::start(bench, &["run", "--rm", "-it", "--name", "shell", "app", "sh"]);
+        shell.shows("#");
+        shell.types("stty() { busybox stty \"$@\"; }; echo size: $(busybox stty size) on $(busybox tty)\r");
+        shell.shows("size: 31 97 on /dev/pts/0\r");
+        shell.types("echo go; sleep 100\r");
+        shell.shows("\r\ngo\r");
+        shell.types("\u{3}");
+        shell.types("echo $((40+2))\r");
+        shell.shows("\r\n42\r");
+        shell.types("exit 7\r");
+        assert_eq!(shell.code(), 7);
+        docker.ok(&[
+            "run",
+            "-dt",
+            "--name",
+            "quiet",
+            "app",
+            "sh",
+            "-c",
+            "test -t 0 && echo still; sleep 1000",
+        ]);
+        until("the log", PATIENCE, || {
+            (docker.ok(&["logs", "quiet"]) == "still\r").then_some(())
+        });
+        kill(bench, "quiet");
+        kill(bench, "plain");
+    });
+}
+
+#[test]
+fn a_terminal_can_be_left_and_changes_its_size() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        let mut shell = Typed::start(bench, &["run", "-it", "--name", "shell", "app", "sh"]);
+        shell.shows("#");
+        shell.types("\u{10}\u{11}");
+        assert_eq!(shell.code(), 0);
+        let state = ["inspect", "--format", "{{.State.Running}}", "shell"];
+        assert_eq!(docker.ok(&state), "true");
+        let resized = request_unix(
+            &bench.engine.socket(),
+            "POST",
+            "/containers/shell/resize?h=12&w=34",
+            &[],
+            b"",
+        );
+        assert_eq!(resized.unwrap().status, 200);
+        let size = docker.ok(&["exec", "shell", "sh", "-c", "busybox stty size < /proc/1/fd/0"]);
+        assert_eq!(size, "12 34");
+        let mut again = Typed::start(bench, &["attach", "--detach-keys", "ctrl-a", "shell"]);
+        again.types("echo $((40+2))\r");
+        again.shows("\r\n42\r");
+        again.types("exit 3\r");
+        assert_eq!(again.code(), 3);
+        kill(bench, "shell");
+        running(bench, "none", &[]);
+        for (target, status) in [
+            ("/containers/none/resize?h=1&w=1", 409),
+            ("/containers/none/resize?h=x&w=1", 400),
+            ("/containers/nobody/resize?h=1&w=1", 404),
+            ("/exec/nothing/resize?h=1&w=1", 404),
+        ] {
+            let answer = request_unix(&bench.engine.socket(), "POST", target, &[], b"").unwrap();
+            assert_eq!(answer.status, status, "{target}: {}", answer.text());
+        }
+        kill(bench, "none");
+    });
+}
+
+#[test]
+fn another_process_runs_with_the_rights_of_its_container() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        running(
+            bench,
+            "box",
+            &["-e", "A=1", "-e", "B=2", "-w", "/www", "--ulimit", "nofile=77:88"],
+        );
+        let sh = |flags: &[&str], script: &str| {
+            docker.ok(&[&["exec"], flags, &["box", "sh", "-c", script]].concat())
+        };
+        assert_eq!(sh(&[], "pwd; echo $A $B $HOME $TERM"), "/www\n1 2 /root");
+        assert_eq!(
+            sh(&["-e", "B=3", "-w", "/tmp"], "pwd; echo $A $B; ulimit -n"),
+            "/tmp\n1 3\n77"
+        );
+        assert_eq!(
+            sh(&["-u", "app"], "id; echo $HOME"),
+            "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)\n/tmp"
+        );
+        let first = docker.ok(&["exec", "box", "cat", "/proc/1/status"]);
+        let mine = docker.ok(&["exec", "box", "cat", "/proc/self/status"]);
+        for key in [
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "NoNewPrivs",
+            "Seccomp",
+            "Seccomp_filters",
+        ] {
+            let line = |status: &str| {
+                let found = status.lines().find(|line| line.starts_with(&format!("{key}:")));
+                found.unwrap_or_default().to_owned()
+            };
+            assert_eq!(line(&first), line(&mine), "{key}");
+        }
+        for kind in ["pid", "mnt", "net", "uts", "ipc", "cgroup"] {
+            let script = format!(
+                "test $(busybox readlink /proc/1/ns/{kind}) = $(busybox readlink /proc/self/ns/{kind}) && echo same"
+            );
+            assert_eq!(sh(&[], &script), "same", "{kind}");
+        }
+        assert_eq!(
+            sh(
+                &[],
+                "cat /proc/1/cgroup > /tmp/1; cat /proc/self/cgroup | busybox cmp - /tmp/1 && echo same"
+            ),
+            "same"
+        );
+        // Nothing but its streams is open (and the directory that is listed), and its parent is nobody that it can see.
+        let listed = docker.ok(&["exec", "box", "ls", "/proc/self/fd"]);
+        assert_eq!(listed, "0\n1\n2\n3");
+        let parent = docker.ok(&["exec", "box", "grep", "PPid", "/proc/self/status"]);
+        assert_eq!(parent, "PPid:\t0");
+        let dropped = sh(&["-u", "1000"], "grep CapEff /proc/self/status");
+        assert_eq!(dropped, "CapEff:\t0000000000000000");
+        kill(bench, "box");
+    });
+}
+
+#[test]
+fn exit_codes_and_messages_of_exec() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        running(bench, "box", &[]);
+        let said = |arguments: &[&str]| {
+            let finished = docker.run(&[&["exec"], arguments].concat());
+            (finished.code, finished.stdout + &finished.stderr)
+        };
+        assert_eq!(
+            said(&["box", "sh", "-c", "echo out; echo err >&2; exit 5"]),
+            (5, "out\nerr\n".to_owned())
+        );
+        let (code, text) = said(&["box", "nosuch"]);
+        assert!(
+            code == 127 && text.contains("executable file not found in $PATH"),
+            "{code} {text}"
+        );
+        let (code, text) = said(&["box", "/etc/passwd"]);
+        assert!(code == 126 && text.contains("permission denied"), "{code} {text}");
+        let (code, text) = said(&["-w", "/not/there", "box", "true"]);
+        assert!(code == 126 && text.contains("/not/there"), "{code} {text}");
+        let (code, text) = said(&["-u", "nobody", "box", "true"]);
+        assert!(
+            code == 126 && text.contains("unable to find user nobody"),
+            "{code} {text}"
+        );
+        let (code, text) = said(&["--privileged", "box", "true"]);
+        assert!(
+            code == 1 && text.contains("not supported: privileged mode"),
+            "{code} {text}"
+        );
+        let (code, text) = said(&["nobody", "true"]);
+        assert!(
+            code == 1 && text.contains("No such container: nobody"),
+            "{code} {text}"
+        );
+        docker.ok(&["kill", "box"]);
+        until("the end", PATIENCE, || {
+            (docker.ok(&["ps", "-q"]).is_empty()).then_some(())
+        });
+        let (code, text) = said(&["box", "true"]);
+        assert!(code == 1 && text.contains("is not running"), "{code} {text}");
+        kill(bench, "box");
+    });
+}
+
+#[test]
+fn input_terminals_and_detached_processes_of_exec() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        running(bench, "box", &[]);
+        let mut cat = docker.command(&["exec", "-i", "box", "cat"]);
+        let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().stdout.len(), 300_000);
+        let mut shell = Typed::start(bench, &["exec", "-it", "box", "sh"]);
+        shell.shows("#");
+        shell.types("echo size: $(busybox stty size) on $(busybox tty) $TERM\r");
+        shell.shows("size: 31 97 on /dev/pts/0 xterm\r");
+        shell.types("exit 9\r");
+        assert_eq!(shell.code(), 9);
+        assert_eq!(
+            docker.ok(&["exec", "-d", "box", "sh", "-c", "echo $$ > /tmp/pid; sleep 1000"]),
+            ""
+        );
+        let listed = until("the process", PATIENCE, || {
+            let ids = docker.ok(&["inspect", "--format", "{{len .ExecIDs}}", "box"]);
+            let pid = docker.run(&["exec", "box", "cat", "/tmp/pid"]);
+            (pid.code == 0 && !pid.stdout.is_empty()).then_some(ids)
+        });
+        assert_eq!(listed, "1");
+        // It ends with its container, and nothing stays.
+        kill(bench, "box");
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let until = (now.as_secs() + 1).to_string();
+        let filter = ["--filter", "container=box"];
+        let events = docker.ok(&[&["events", "--since", "1", "--until", &until], filter.as_slice()].concat());
+        for word in ["exec_create: sh -c", "exec_start: sh -c", "exec_die"] {
+            assert!(events.contains(word), "{word} in {events}");
+        }
+    });
+}
+
+#[test]
+fn ways_out_through_exec_are_closed() {
+    let bench = Bench::new();
+    running(&bench, "box", &[]);
+    for number in 3..12 {
+        let directory = format!("/proc/self/fd/{number}");
+        let finished = bench
+            .docker
+            .run(&["exec", "-w", &directory, "box", "ls", "../../.."]);
+        assert_ne!(finished.code, 0, "{directory}: {}", finished.stdout);
+    }
+    // The program behind a process that enters must not be reached by what runs inside.
+    let watch = "while :; do for p in /proc/[0-9]*; do test $p = /proc/1 || test $p = /proc/$$ || \
+        { busybox readlink $p/exe; busybox ls $p/fd; }; done; done > /tmp/seen 2>/dev/null";
+    bench.docker.ok(&["exec", "-d", "box", "sh", "-c", watch]);
+    for _ in 0..20 {
+        bench.docker.ok(&["exec", "box", "true"]);
+    }
+    let seen = bench
+        .docker
+        .ok(&["exec", "box", "sh", "-c", "busybox sort -u /tmp/seen"]);
+    assert!(
+        !seen.contains("memfd") && !seen.contains("keeper") && !seen.contains("berth"),
+        "{seen}"
+    );
+    kill(&bench, "box");
+    bench.finish();
+}
