@@ -123,11 +123,9 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
     } else {
         cluster(line, name, &peers)?
     };
-    let named = initial_cluster.iter().flat_map(|initial| &initial.members);
-    let own = named
-        .filter(|member| member.name == name)
-        .map(|member| member.peer_urls.clone());
-    let advertise_peer_urls = own.last().unwrap_or(peers.advertise);
+    let mut named = initial_cluster.iter().flat_map(|initial| &initial.members);
+    let own = named.rfind(|member| member.name == name);
+    let advertise_peer_urls = own.map_or(peers.advertise, |member| member.peer_urls.clone());
     let mut warnings = Vec::new();
     if peers.listen.len() > 1 {
         warnings.push("--listen-peer-urls: only the first is listened on".to_owned());

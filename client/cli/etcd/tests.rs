@@ -6,7 +6,7 @@ fn settled(words: &str) -> Result<Settings, Refused> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
     match words::read(&words, &[])? {
         Wish::Serve(line) => settle(&line),
-        other => panic!("{other:?}"),
+        other @ (Wish::Version | Wish::Help) => panic!("{other:?}"),
     }
 }
 
@@ -88,77 +88,80 @@ fn names_times_and_levels_are_taken() {
     assert_eq!(settings.warnings.len(), 1);
 }
 
+/// Words, and what is said to them.
+const CONTRADICTIONS: &[(&str, &str)] = &[
+    (
+        "--listen-client-urls http://127.0.0.1:1",
+        "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+    ),
+    (
+        "--election-timeout 400",
+        "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+    ),
+    (
+        "--election-timeout 50001",
+        "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+    ),
+    (
+        "--heartbeat-interval 0",
+        "--heartbeat-interval must be >0 (set to 0ms)",
+    ),
+    (
+        "--heartbeat-interval x",
+        "invalid value \"x\" for flag -heartbeat-interval: parse error",
+    ),
+    (
+        "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls http://h:1",
+        "--listen-client-urls \"https://127.0.0.1:1\": https is not supported yet",
+    ),
+    (
+        "--listen-peer-urls 127.0.0.1:1",
+        "--listen-peer-urls \"127.0.0.1:1\": it must be http://HOST:PORT",
+    ),
+    (
+        "--advertise-client-urls http://h",
+        "--advertise-client-urls: URL address does not have the form \"host:port\": http://h",
+    ),
+    (
+        "--advertise-client-urls http://h:1/x",
+        "--advertise-client-urls: URL must not contain a path: http://h:1/x",
+    ),
+    (
+        "-bind-addr 127.0.0.1:1 --listen-client-urls http://127.0.0.1:1 --advertise-client-urls http://h:1",
+        "--listen-client-urls and --bind-addr cannot both be given",
+    ),
+    (
+        "-bind-addr 127.0.0.1",
+        "--bind-addr \"127.0.0.1\": it must be HOST:PORT",
+    ),
+    (
+        "--initial-cluster-state existing",
+        "--initial-cluster-state existing: --initial-cluster is needed with it",
+    ),
+    (
+        "--name a --initial-cluster b=http://h:1,c=http://i:1",
+        "--initial-cluster must include a=http://h:1 given --initial-advertise-peer-urls=http://h:1",
+    ),
+    (
+        "--initial-cluster default=http://h:1",
+        "--initial-cluster must include default=http://localhost:2380 given \
+             --initial-advertise-peer-urls=http://localhost:2380",
+    ),
+    ("--log-level loud", "--log-level \"loud\": there is no such level"),
+    (
+        "--cors a.b",
+        "--cors \"a.b\": it must be SCHEME://HOST[:PORT], or * for all",
+    ),
+];
+
 #[test]
 fn contradictions_are_refused_by_name() {
-    for (words, text) in [
-        (
-            "--listen-client-urls http://127.0.0.1:1",
-            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
-        ),
-        (
-            "--election-timeout 400",
-            "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]",
-        ),
-        (
-            "--election-timeout 50001",
-            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
-        ),
-        (
-            "--heartbeat-interval 0",
-            "--heartbeat-interval must be >0 (set to 0ms)",
-        ),
-        (
-            "--heartbeat-interval x",
-            "invalid value \"x\" for flag -heartbeat-interval: parse error",
-        ),
-        (
-            "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls http://h:1",
-            "--listen-client-urls \"https://127.0.0.1:1\": https is not supported yet",
-        ),
-        (
-            "--listen-peer-urls 127.0.0.1:1",
-            "--listen-peer-urls \"127.0.0.1:1\": it must be http://HOST:PORT",
-        ),
-        (
-            "--advertise-client-urls http://h",
-            "--advertise-client-urls: URL address does not have the form \"host:port\": http://h",
-        ),
-        (
-            "--advertise-client-urls http://h:1/x",
-            "--advertise-client-urls: URL must not contain a path: http://h:1/x",
-        ),
-        (
-            "-bind-addr 127.0.0.1:1 --listen-client-urls http://127.0.0.1:1 --advertise-client-urls http://h:1",
-            "--listen-client-urls and --bind-addr cannot both be given",
-        ),
-        (
-            "-bind-addr 127.0.0.1",
-            "--bind-addr \"127.0.0.1\": it must be HOST:PORT",
-        ),
-        (
-            "--initial-cluster-state existing",
-            "--initial-cluster-state existing: --initial-cluster is needed with it",
-        ),
-        (
-            "--name a --initial-cluster b=http://h:1,c=http://i:1",
-            "--initial-cluster must include a=http://h:1 given --initial-advertise-peer-urls=http://h:1",
-        ),
-        (
-            "--initial-cluster default=http://h:1",
-            "--initial-cluster must include default=http://localhost:2380 given \
-             --initial-advertise-peer-urls=http://localhost:2380",
-        ),
-        ("--log-level loud", "--log-level \"loud\": there is no such level"),
-        (
-            "--cors a.b",
-            "--cors \"a.b\": it must be SCHEME://HOST[:PORT], or * for all",
-        ),
-    ] {
+    for (words, text) in CONTRADICTIONS {
         let words = if words.starts_with("--name a --initial-cluster") {
             format!("{words} --initial-advertise-peer-urls http://h:1")
         } else {
-            words.to_owned()
+            (*words).to_owned()
         };
-        assert_eq!(settled(&words).expect_err(&words).text, text);
+        assert_eq!(settled(&words).expect_err(&words).text, *text);
     }
 }

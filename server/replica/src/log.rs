@@ -1,5 +1,6 @@
 //! The Raft log as Raft reads it: the entries from the newest snapshot on, in memory, durable or on their way to the disk.
 
+use crate::change::membership_change;
 use crate::config::Recovered;
 use crate::effect::SnapshotMark;
 use crate::entry;
@@ -82,6 +83,16 @@ impl Log {
 
     pub(crate) fn last(&self) -> u64 {
         self.entries.back().map_or(self.base.0, |entry| entry.index)
+    }
+
+    /// Whether an entry behind this index removes the member.
+    pub(crate) fn removes(&self, id: u64, after: u64) -> bool {
+        let later = self.entries.iter().rev().take_while(|entry| entry.index > after);
+        let changes = later.filter(|entry| !entry::is_normal(entry));
+        changes
+            .filter_map(membership_change)
+            .flatten()
+            .any(|change| change.removes() == Some(id))
     }
 
     /// Adds entries; they replace what stood from the first of them on.

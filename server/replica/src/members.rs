@@ -208,6 +208,14 @@ impl Roster {
 }
 
 impl Change {
+    /// Who leaves by it.
+    pub(crate) fn removes(&self) -> Option<u64> {
+        match self {
+            Change::Remove { id } | Change::Replace { old: id, .. } => Some(*id),
+            Change::AddLearner(_) | Change::Promote { .. } | Change::Update(_) => None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         bytes::change(self)
     }

@@ -47,6 +47,8 @@ pub(crate) struct Consensus {
     /// The last membership change: its index, and the number of the write that makes its commit durable.
     changed: u64,
     announced: u64,
+    /// The write that makes the present term durable, and that term.
+    named: (u64, u64),
 }
 
 /// What one Ready asks for.
@@ -81,6 +83,7 @@ impl Consensus {
             roster,
             changed: applied,
             announced: 0,
+            named: (0, 0),
         };
         consensus.pin_election_timeout();
         if consensus.is_alone() {
@@ -200,6 +203,9 @@ impl Consensus {
 
     /// Proposes entries; gives the index of the first one if this member leads and so placed them itself.
     pub(crate) fn propose(&mut self, entries: Vec<Entry>) -> Result<Option<u64>, raft::Error> {
+        if self.is_leaving() && entries.iter().all(entry::is_normal) {
+            return Err(raft::Error::ProposalDropped);
+        }
         let first = self.node.raft.raft_log.last_index() + 1;
         let mut message = Message {
             from: self.node.raft.id,
@@ -241,6 +247,9 @@ impl Consensus {
         let committed = ready.take_committed_entries();
         let reads = ready.take_read_states();
         if let Some(hard_state) = ready.hs() {
+            if hard_state.term != self.named.1 {
+                self.named = (number, hard_state.term);
+            }
             self.unsaved = Some(hard_state.clone());
         }
         let snapshot = if ready.snapshot().is_empty() {
@@ -255,6 +264,9 @@ impl Consensus {
         self.name_term(&mut after);
 
         let idle = self.written == self.persisted;
+        if self.persisted < self.named.0 {
+            self.hold_back(&mut send, &mut after);
+        }
         // Who leaves with a change may be needed to find out that it is committed; so it is told only when the others cannot
         // forget it any more, and when this member counts votes by the new membership, that is for good.
         let changes = committed.iter().any(|entry| !entry::is_normal(entry));
@@ -289,6 +301,19 @@ impl Consensus {
             committed,
             reads,
         }))
+    }
+
+    /// An only voter leads before its term is durable. Were others, who only receive, to hear of that term, it could lead in it
+    /// once more after a crash, with another log.
+    fn hold_back(&mut self, send: &mut Vec<Message>, after: &mut Vec<Message>) {
+        for message in send.drain(..) {
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                // Its image cannot wait beside a write; Raft tries again.
+                self.report_snapshot(message.to, false);
+            } else {
+                after.push(message);
+            }
+        }
     }
 
     fn install(
@@ -422,8 +447,17 @@ impl Consensus {
         self.node.raft.become_follower(term, 0);
     }
 
+    /// Whether this leader is about to apply its own removal. What it appended behind that would be in no other log, and
+    /// with it it could not vote for anybody.
+    fn is_leaving(&self) -> bool {
+        let (raft, own) = (&self.node.raft, self.node.raft.id);
+        let half_gone = self.roster.is_joint() && !self.roster.voters.contains(&own);
+        self.leads()
+            && (half_gone || raft.has_pending_conf() && self.log().removes(own, raft.raft_log.applied))
+    }
+
     /// The other voter whose log agrees the furthest with this leader's.
-    fn furthest(&self) -> Option<u64> {
+    pub(crate) fn furthest(&self) -> Option<u64> {
         let others = self.roster.voters.iter().filter(|id| **id != self.node.raft.id);
         others
             .copied()

@@ -72,6 +72,13 @@ impl Replica {
             promotion_percent: self.config.limits.promotion_percent,
         };
         change::check(change, &outlook)?;
+        if change.removes() == Some(own)
+            && let Some(next) = self.consensus.furthest()
+        {
+            // A leader does not remove itself: it hands on first, and the next one does it.
+            self.consensus.transfer(Some(next));
+            return Err(ChangeError::NotLeader { leader: next });
+        }
         let deadline = self.now + self.config.limits.request_timeout_ms;
         let sequence = self.changes.pending.add(id, deadline);
         let origin = Origin {

@@ -13,8 +13,9 @@ const PLANT_SEEDS: u64 = 40;
 const REGRESSIONS: [(u64, u64); 2] = [(3_938, 5), (26_766, 5)];
 
 /// The same with members that come and go: an only voter that led before its log was durable, a batch that held the news of
-/// a removal, and removed members that were told too early that nobody needs them.
-const CHURN_REGRESSIONS: [(u64, u64); 7] = [
+/// a removal, removed members that were told too early that nobody needs them, a leader that removed itself with more in its
+/// log than anybody, and an only voter whose learners heard of its term before its disk did.
+const CHURN_REGRESSIONS: [(u64, u64); 9] = [
     (16, 3),
     (408, 3),
     (315, 3),
@@ -22,6 +23,8 @@ const CHURN_REGRESSIONS: [(u64, u64); 7] = [
     (2_265, 1),
     (2_373, 1),
     (3_180, 3),
+    (643, 3),
+    (2_008, 3),
 ];
 
 #[expect(

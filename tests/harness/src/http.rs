@@ -100,8 +100,23 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Response> {
-    let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    request_within(address, method, target, headers, body, PATIENCE)
+}
+
+/// The same with a limit on the time for the connection and on each wait for more of the answer.
+///
+/// # Errors
+/// When the connection fails or the answer cannot be read in time.
+pub fn request_within(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> std::io::Result<Response> {
+    let socket = TcpStream::connect_timeout(&address, limit)?;
+    socket.set_read_timeout(Some(limit))?;
     exchange(socket, method, target, headers, body)
 }
 

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod berth;
+mod cluster;
 mod docker;
 mod etcd;
 mod http;
+mod lan;
 mod leftovers;
 mod process;
 mod rootfs;
@@ -14,9 +16,11 @@ mod scratch;
 mod wait;
 
 pub use berth::{Berth, Engine, Store};
+pub use cluster::{Cluster, Member, quiet_port};
 pub use docker::{DockerCli, clients};
 pub use etcd::Etcd;
-pub use http::{Response, Stream, request, request_unix};
+pub use http::{Response, Stream, request, request_unix, request_within};
+pub use lan::Lan;
 pub use leftovers::Leftovers;
 pub use process::{Finished, Process, run};
 pub use rootfs::busybox_rootfs;

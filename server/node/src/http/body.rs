@@ -14,6 +14,9 @@ pub(crate) const MAX_FORM_BYTES: usize = 3 << 19;
 /// more has the connection closed.
 const MAX_DISCARDED_BYTES: u64 = 16 << 20;
 
+/// What is read of a body that means nothing to the request.
+const MAX_IGNORED_BYTES: u64 = 256 << 10;
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum Body {
@@ -109,6 +112,14 @@ pub(crate) async fn read(mut incoming: Incoming, expects_continue: bool) -> Resu
         (1.., _) => Err(Unread::TooLarge),
         (0, true) => Ok(first),
         (0, false) => Ok(all.freeze()),
+    }
+}
+
+/// Reads a body that means nothing, so that the connection can go on after the answer. One that is longer than
+/// [`MAX_IGNORED_BYTES`] ends the connection instead.
+pub(crate) async fn ignore(mut incoming: Incoming, expects_continue: bool) {
+    if !expects_continue {
+        discard(&mut incoming, MAX_IGNORED_BYTES).await;
     }
 }
 

@@ -338,8 +338,11 @@ fn content_types_are_read_without_end_or_panic() {
     }
 }
 
+/// Method, target, length of the head, and the fields.
+type SlowHead = (String, String, usize, Vec<(String, String)>);
+
 /// A head by splitting it at its lines; what a plain one may not have is not looked for.
-fn slow_head(bytes: &[u8]) -> Option<(String, String, usize, Vec<(String, String)>)> {
+fn slow_head(bytes: &[u8]) -> Option<SlowHead> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = text.split("\r\n");

@@ -11,6 +11,7 @@ use berth_store::{Key, Kind, code};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
@@ -64,6 +65,10 @@ async fn attempt(
                 .await
                 .map_err(Failure::Form)?,
         );
+        pace.work();
+    } else if !incoming.is_end_stream() {
+        pace.body();
+        body::ignore(incoming, head.headers.contains_key(header::EXPECT)).await;
         pace.work();
     }
     let query = head.uri.query().unwrap_or_default().as_bytes();
