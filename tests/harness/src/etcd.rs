@@ -8,6 +8,9 @@ use crate::process::Process;
 use crate::scratch::{Scratch, free_port};
 use crate::wait::until;
 
+/// The index of a fresh member at rest.
+const FIRST_INDEX: u64 = 3;
+
 /// A one-member etcd in a scratch directory.
 #[derive(Debug)]
 pub struct Etcd {
@@ -53,6 +56,16 @@ impl Etcd {
             let answer = crate::request(address, "GET", "/health", &[], b"").ok()?;
             answer.text().contains("true").then_some(())
         });
+        // Its own last write of the start, the cluster's version, comes a little after its health.
+        until(
+            "the first index of a user's write",
+            Duration::from_secs(20),
+            || {
+                let answer = crate::request(address, "GET", "/v2/keys", &[], b"").ok()?;
+                let index: u64 = answer.header("x-etcd-index")?.parse().ok()?;
+                (index >= FIRST_INDEX).then_some(())
+            },
+        );
         Self { process, address }
     }
 
