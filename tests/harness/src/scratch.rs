@@ -50,7 +50,8 @@ impl Scratch {
     /// A /24 of 10.213.0.0/16 … 10.220.0.0/16, by process and count; the addresses live in bridges of the test only.
     #[must_use]
     pub fn subnet(&self) -> String {
-        let slot = (std::process::id() * 8 + self.number % 8) % 2048;
+        // No two of one process are alike, and those of another process that runs at the same time hardly.
+        let slot = (std::process::id().wrapping_mul(131) + self.number) % 2048;
         format!("10.{}.{}.0/24", 213 + slot / 256, slot % 256)
     }
 }

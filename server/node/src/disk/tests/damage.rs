@@ -288,10 +288,10 @@ fn newer_versions_and_records_are_refused() {
 
     let member = scratch.data().join("member");
     let text = fs::read_to_string(&member).unwrap();
-    fs::write(&member, text.replace("berth-data 1", "berth-data 2")).unwrap();
+    fs::write(&member, text.replace("berth-data 1", "berth-data 3")).unwrap();
     assert!(matches!(
         scratch.try_open(),
-        Err(DiskError::Version { found: 2, .. })
+        Err(DiskError::Version { found: 3, .. })
     ));
     fs::write(&member, text.replace("cluster ", "cluster 1")).unwrap();
     assert!(matches!(scratch.try_open(), Err(DiskError::Corrupt { path, .. }) if path == member));
