@@ -44,6 +44,7 @@ pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeCo
         advertise_client_urls: flags.advertise_client_urls.clone(),
         advertise_peer_urls: flags.initial_advertise_peer_urls.clone(),
         initial_cluster,
+        discovery: flags.discovery.clone().filter(|url| !url.is_empty()),
         snapshot_count: flags.snapshot_count,
         heartbeat: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),

@@ -118,6 +118,7 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
     let level = level(line)?;
     let clients = Urls::clients(line)?;
     let peers = Urls::peers(line)?;
+    let discovery = line.get("discovery").filter(|url| !url.is_empty());
     let initial_cluster = if has_member(&data_dir)? {
         None
     } else {
@@ -150,6 +151,7 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
         advertise_client_urls: clients.advertise,
         advertise_peer_urls,
         initial_cluster,
+        discovery: discovery.map(str::to_owned),
         snapshot_count,
         heartbeat,
         election_timeout,

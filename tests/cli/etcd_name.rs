@@ -192,9 +192,9 @@ fn what_cannot_be_done_is_refused_before_a_port_is_bound() {
         ),
         ("--proxy readonly", 1, "--proxy"),
         (
-            "--discovery http://127.0.0.1:1/x",
+            "--discovery-srv example.org",
             1,
-            "--discovery is not supported yet",
+            "--discovery-srv is not supported yet",
         ),
         ("--config-file c.yml", 1, "--config-file is not supported yet"),
         ("-peers 127.0.0.1:7001", 1, "--initial-cluster"),

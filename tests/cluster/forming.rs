@@ -1,9 +1,11 @@
 //! Forming a cluster, being served by each of its members, and who is not let in.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use berth_harness::{Cluster, Scratch, quiet_port, run, until};
+use berth_harness::{Cluster, Process, Scratch, Store, quiet_port, request, run, until};
 
 use crate::{QUICK, berth};
 
@@ -51,6 +53,8 @@ fn check_members(cluster: &Cluster) {
         check_members_of(cluster, at);
         let led = cluster.ask(at, "GET", "/v2/members/leader", "").unwrap().json();
         assert_eq!(led["name"], cluster.members()[leader].name.as_str());
+        let metrics = cluster.ask(at, "GET", "/metrics", "").unwrap().text();
+        assert_eq!(metrics.matches("berth_peer_reached{to=").count(), 2);
         let stats = cluster.ask(at, "GET", "/v2/stats/leader", "").unwrap();
         if at == leader {
             let followers = stats.json()["followers"].as_object().unwrap().len();
@@ -109,6 +113,41 @@ fn a_member_that_lost_its_data_is_not_listened_to() {
 }
 
 #[test]
+fn strangers_on_the_peer_port_do_no_harm() {
+    let scratch = Scratch::new();
+    let cluster = Cluster::start(&berth(), &scratch, 3, &QUICK);
+    cluster.wait_all();
+    let leader = cluster.leader();
+    let peer = cluster.members()[leader].peer;
+    let http = request(peer, "GET", "/members", &[], b"").unwrap();
+    assert_eq!(http.status, 501);
+    let frame = |kind: u8, payload: &[u8]| {
+        let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend_from_slice(&[1, 2, 3, 4, kind]);
+        bytes.extend_from_slice(payload);
+        bytes
+    };
+    for bytes in [
+        vec![0xff; 4_096],
+        frame(1, b"{}"),
+        frame(1, &[b'['; 30_000]),
+        frame(6, b"\x08\x01"),
+        frame(77, b""),
+        vec![0; 9],
+    ] {
+        let mut socket = TcpStream::connect(peer).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // It may close before all is written.
+        let _ = socket.write_all(&bytes);
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    let answer = cluster.ask(leader, "PUT", "/v2/keys/k", "value=1").unwrap();
+    assert_eq!(answer.status, 201);
+}
+
+#[test]
 fn contradictions_are_refused_with_the_flag_before_a_port_is_bound() {
     let scratch = Scratch::new();
     let (client, peer) = (quiet_port(), quiet_port());
@@ -163,7 +202,7 @@ fn the_etcd_name_forms_a_cluster_too() {
         .enumerate()
         .map(|(at, (_, peer))| format!("e{at}=http://127.0.0.1:{peer}"));
     let list = list.collect::<Vec<_>>().join(",");
-    let members: Vec<berth_harness::Process> = ports
+    let members: Vec<Process> = ports
         .iter()
         .enumerate()
         .map(|(at, (client, peer))| {
@@ -196,12 +235,50 @@ fn the_etcd_name_forms_a_cluster_too() {
                     "--initial-cluster-state",
                     "new",
                 ]);
-            berth_harness::Process::start(&mut command, &scratch.join(&format!("e{at}.log")))
+            Process::start(&mut command, &scratch.join(&format!("e{at}.log")))
         })
         .collect();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], ports[2].0));
     until("a write", Duration::from_secs(30), || {
         crate::workload::put(address, "/k", "v")
     });
+    drop(members);
+}
+
+#[test]
+fn members_find_each_other_by_a_discovery_url() {
+    let scratch = Scratch::new();
+    let service = Store::start(&berth(), &scratch);
+    let directory = "/v2/keys/_etcd/registry/token";
+    let url = format!("{}{directory}", service.url());
+    let start = |at: usize, client: u16| {
+        let mut command = berth().command(&["store", "--name", &format!("d{at}"), "--discovery", &url]);
+        command
+            .args(["--listen-client", &format!("127.0.0.1:{client}")])
+            .args(["--listen-peer", &format!("127.0.0.1:{}", quiet_port())])
+            .arg("--data-dir")
+            .arg(scratch.join(&format!("d{at}")));
+        Process::start(&mut command, &scratch.join(&format!("d{at}.log")))
+    };
+    let mut sizeless = start(9, quiet_port());
+    assert!(!sizeless.wait(Duration::from_secs(20)).success());
+    assert!(sizeless.output().contains("--discovery"), "{}", sizeless.output());
+
+    let size = format!("{directory}/_config/size");
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    request(service.address(), "PUT", &size, &form, b"value=3").unwrap();
+    let clients: Vec<u16> = (0..3).map(|_| quiet_port()).collect();
+    let members: Vec<Process> = (0..3).map(|at| start(at, clients[at])).collect();
+    for client in &clients {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], *client));
+        until("a write", Duration::from_secs(30), || {
+            crate::workload::put(address, &format!("/{client}"), "v")
+        });
+        let members = request(address, "GET", "/v2/members", &[], b"").unwrap().json();
+        assert_eq!(members["members"].as_array().unwrap().len(), 3);
+    }
+    let mut late = start(3, quiet_port());
+    assert!(!late.wait(Duration::from_secs(20)).success());
+    assert!(late.output().contains("full"), "{}", late.output());
     drop(members);
 }

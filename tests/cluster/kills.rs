@@ -10,6 +10,9 @@ use crate::{QUICK, berth, turn};
 /// How often the leader is killed.
 const KILLS: usize = 10;
 
+/// The longest time without a write while members restart in order: the leadership is handed on, and a busy machine.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
 /// The longest time without a write after a kill: two of the longest election time-outs of one second, and a busy machine.
 const LONGEST_GAP: Duration = Duration::from_secs(6);
 
@@ -44,7 +47,7 @@ fn ten_killed_leaders_lose_no_acknowledged_write() {
         }
     });
     report.check(&cluster);
-    let mut gaps = report.gaps(&moments, Duration::from_secs(8));
+    let mut gaps = report.gaps(&moments);
     gaps.sort_unstable();
     println!(
         "{} writes acknowledged, {} quorum reads; times without a write after {KILLS} kills: {gaps:?}",
@@ -99,10 +102,10 @@ fn members_restart_one_after_the_other_and_writes_hardly_stop() {
         }
     });
     report.check(&cluster);
-    let gaps = report.gaps(&moments, Duration::from_secs(2));
+    let gaps = report.gaps(&moments);
     println!(
         "{} writes acknowledged; times without one while members restarted: {gaps:?}",
         report.acknowledged.len()
     );
-    assert!(gaps.iter().all(|gap| *gap < LONGEST_GAP), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < LONGEST_PAUSE), "{gaps:?}");
 }

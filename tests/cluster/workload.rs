@@ -144,21 +144,24 @@ impl Report {
         }
     }
 
-    /// The longest time without an acknowledged write in the time after each of these moments.
-    pub(crate) fn gaps(&self, moments: &[Instant], within: Duration) -> Vec<Duration> {
-        let gap = |moment: &Instant| {
-            let mut last = *moment;
+    /// The longest time without an acknowledged write between each of these moments and the next.
+    pub(crate) fn gaps(&self, moments: &[Instant]) -> Vec<Duration> {
+        let end = self.acknowledged.last().map(|write| write.at);
+        let ends = moments.iter().skip(1).copied().chain(end);
+        let gap = |(from, to): (&Instant, Instant)| {
+            let mut last = *from;
             let mut longest = Duration::ZERO;
-            for write in self.acknowledged.iter().filter(|write| write.at >= *moment) {
-                if write.at.duration_since(*moment) > within && longest > Duration::ZERO {
-                    break;
-                }
+            for write in self
+                .acknowledged
+                .iter()
+                .filter(|write| (*from..=to).contains(&write.at))
+            {
                 longest = longest.max(write.at.duration_since(last));
                 last = write.at;
             }
-            longest
+            longest.max(to.saturating_duration_since(last))
         };
-        moments.iter().map(gap).collect()
+        moments.iter().zip(ends).map(gap).collect()
     }
 }
 

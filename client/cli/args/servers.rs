@@ -57,6 +57,11 @@ pub(crate) struct StoreFlags {
         help_heading = "Store"
     )]
     pub(crate) initial_cluster: Option<String>,
+    /// Directory in another store where the members that form the cluster find each other, in place of --initial-cluster
+    ///
+    /// Beforehand: curl URL/_config/size -X PUT -d value=3
+    #[arg(long, env = "BERTH_DISCOVERY", value_name = "URL", help_heading = "Store")]
+    pub(crate) discovery: Option<String>,
     /// new: the members named form a cluster now. existing: the cluster is there
     #[arg(
         long,

@@ -1,6 +1,8 @@
 //! How a member comes to be: alone, or as one of those that form a cluster together; and under the identity that its data
 //! directory holds ever after.
 
+mod discovery;
+
 use crate::config::{InitialCluster, NodeConfig};
 use crate::disk::{Disk, Forming, Founding, Identity};
 use crate::error::{BootstrapError, NodeError};
@@ -42,6 +44,28 @@ pub(crate) fn limits(config: &NodeConfig) -> Limits {
         request_timeout_ms: election.saturating_mul(2).saturating_add(REQUEST_MS),
         ..Limits::default()
     }
+}
+
+/// Waits for the members that form the cluster, if it is for a discovery service to say who they are.
+pub(crate) async fn discover(config: &mut NodeConfig) -> Result<(), BootstrapError> {
+    let Some(url) = &config.discovery else {
+        return Ok(());
+    };
+    if Disk::holds_member(&config.data_dir) {
+        return Ok(());
+    }
+    if config.initial_cluster.is_some() {
+        return Err(BootstrapError::Both);
+    }
+    let mut peer_urls = config.advertise_peer_urls.clone();
+    if peer_urls.is_empty() {
+        let single = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+        let address = config.peer_listen.filter(single);
+        let address = address.ok_or(BootstrapError::DiscoveryAddress)?;
+        peer_urls.push(format!("http://{address}"));
+    }
+    config.initial_cluster = Some(discovery::join(url, &config.name, &peer_urls).await?);
+    Ok(())
 }
 
 /// What a first start would make of the settings. A directory that holds a member already goes on as that one, whatever is

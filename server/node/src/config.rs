@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub advertise_peer_urls: Vec<String>,
     /// The members that form the cluster; `None`: this one alone. It counts at the first start only.
     pub initial_cluster: Option<InitialCluster>,
+    /// A directory in another store where the members that form the cluster find each other. It counts at the first start only.
+    pub discovery: Option<String>,
     /// Entries applied between two snapshots.
     pub snapshot_count: u64,
     /// Time between two heartbeats of a leader; at least a millisecond.

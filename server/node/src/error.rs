@@ -94,4 +94,42 @@ pub enum BootstrapError {
     /// Others could not reach the member.
     #[error("--listen-peer: a member of a cluster of several needs an address for the others")]
     NoPeerAddress,
+    /// Both say who the members are.
+    #[error("--discovery: not together with --initial-cluster")]
+    Both,
+    /// The discovery URL has another form.
+    #[error("--discovery: {url:?} is not http://HOST[:PORT]/DIRECTORY")]
+    DiscoveryUrl {
+        /// The URL.
+        url: String,
+    },
+    /// The directory does not say how many members there will be.
+    #[error("--discovery: {url}/_config/size is not a number of members")]
+    DiscoverySize {
+        /// The URL.
+        url: String,
+    },
+    /// As many members as there may be are registered.
+    #[error("--discovery: the cluster of {url} is full")]
+    DiscoveryFull {
+        /// The URL.
+        url: String,
+    },
+    /// Another member is registered under this one's URLs.
+    #[error("--discovery: another member with these peer URLs is registered in {url}")]
+    DiscoveryTwice {
+        /// The URL.
+        url: String,
+    },
+    /// The other members did not come.
+    #[error("--discovery: not all members came to {url} in time; a further start goes on waiting")]
+    DiscoveryTime {
+        /// The URL.
+        url: String,
+    },
+    /// Others could not be told where this member is.
+    #[error(
+        "--initial-advertise-peer-urls: needed with --discovery, unless --listen-peer is a single address"
+    )]
+    DiscoveryAddress,
 }

@@ -14,7 +14,8 @@ use crate::error::NodeError;
 use crate::handle::{Handle, MAX_REQUESTS, Published, Request, Shared, stage};
 use crate::parked::Parked;
 use crate::peers::{Cluster, Peers};
-use berth_replica::{Change, Input, Limits, Member, Millis, Replica, RequestId, Role};
+use crate::redirect::Redirect;
+use berth_replica::{Change, Input, Limits, Member, MessageType, Millis, Replica, RequestId, Role};
 use berth_store::{Command, Kind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,6 +88,9 @@ struct EventLoop {
     written: Option<u64>,
     next_id: u64,
     parked: Parked,
+    redirect: Redirect,
+    /// The leadership is to be handed on, when what came before is proposed.
+    hands_over: bool,
     /// Writes can be given to the replica with a chance to be carried out.
     led: bool,
     /// The term in which this member, leading, saw to the first entries of the cluster.
@@ -137,6 +141,8 @@ impl EventLoop {
             written: None,
             next_id: 0,
             parked: Parked::new(patience),
+            redirect: Redirect::default(),
+            hands_over: false,
             led: false,
             tended: 0,
         };
@@ -231,13 +237,28 @@ impl EventLoop {
     /// Takes what is there already; first what other members sent, which nobody else's requests may hold up.
     fn gather(&mut self, batch: &mut Batch) {
         for arrival in self.effects.peers.cluster().inbox.take() {
-            self.replica.queue(arrival.input, self.clock.now());
+            self.take_arrival(arrival.input);
         }
         while batch.requests < BATCH_REQUESTS && batch.bytes < BATCH_BYTES {
             match self.requests.try_recv() {
                 Ok(request) => self.take(request, batch),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
+        }
+    }
+
+    fn take_arrival(&mut self, input: Input) {
+        let now = self.clock.now();
+        if let Input::Message(message) = input {
+            if message.get_msg_type() == MessageType::MsgPropose {
+                self.redirect.add(message, now);
+            } else {
+                self.replica.queue(Input::Message(message), now);
+            }
+        } else if matches!(input, Input::TransferLeader { .. }) {
+            self.hands_over = true;
+        } else {
+            self.replica.queue(input, now);
         }
     }
 
@@ -299,6 +320,10 @@ impl EventLoop {
         if let Some(number) = self.written.take() {
             self.replica.queue(Input::Persisted { number }, now);
         }
+        let status = self.replica.status();
+        for forward in self.redirect.route(&status, &self.effects.peers, now) {
+            self.replica.queue(Input::Message(forward), now);
+        }
         let effects = self.replica.flush(now);
         self.effects.publish(&self.replica, now);
         self.written = self.effects.carry_out(effects);
@@ -308,9 +333,14 @@ impl EventLoop {
         if std::mem::take(&mut self.effects.roster_changed) {
             self.effects.peers.follow(self.replica.roster());
         }
+        if std::mem::take(&mut self.hands_over) {
+            self.redirect.hand_over(now);
+            self.replica.queue(Input::TransferLeader { to: None }, now);
+        }
         let status = self.replica.status();
         let leads = status.leader == status.id;
-        self.led = status.leader != 0 && (leads || self.effects.peers.reaches(status.leader));
+        let reached = leads || self.effects.peers.reaches(status.leader);
+        self.led = status.leader != 0 && reached && !self.redirect.is_handing_over(&status, now);
     }
 
     /// What is to be done about the other members in each tick.

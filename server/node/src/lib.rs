@@ -22,6 +22,7 @@ mod mutate;
 mod node;
 mod parked;
 mod peers;
+mod redirect;
 
 pub use config::{InitialCluster, InitialMember, LogLevel, NodeConfig, SetLogLevel};
 pub use disk::DiskError;

@@ -40,8 +40,9 @@ impl Node {
     ///
     /// # Errors
     /// When an address is in use, when the data directory is in use or damaged, or when threads cannot be made.
-    pub async fn start(config: NodeConfig) -> Result<Node, NodeError> {
+    pub async fn start(mut config: NodeConfig) -> Result<Node, NodeError> {
         let clock = Clock::new();
+        bootstrap::discover(&mut config).await?;
         let forming = bootstrap::forming(&config)?;
         let listeners = http::listen(&config.client_listen)?;
         let peer_listener = config.peer_listen.map(http::listen_on).transpose()?;

@@ -13,6 +13,7 @@ fn config(heartbeat: u64, election: u64) -> NodeConfig {
         advertise_client_urls: Vec::new(),
         advertise_peer_urls: Vec::new(),
         initial_cluster: None,
+        discovery: None,
         snapshot_count: 1,
         heartbeat: Duration::from_millis(heartbeat),
         election_timeout: Duration::from_millis(election),

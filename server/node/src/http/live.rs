@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes of later requests that are taken while an answer is open. A client that sends more is not read from until the
 /// answer ends, and its leaving goes unnoticed until something is sent to it.
@@ -22,6 +22,10 @@ const MAX_AHEAD_BYTES: usize = 8 << 10;
 
 /// Lines that came together are sent together, until they are this long.
 const MAX_WAITING_BYTES: usize = 64 << 10;
+
+/// The least time between two sends of events to one reader. An event after a quiet time goes out at once; more of them are
+/// gathered, since a send to each of many watchers costs far more than what is in it.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// Sends an answer to its end. An error means that the connection is of no use any more.
 pub(crate) async fn send(
@@ -32,6 +36,7 @@ pub(crate) async fn send(
     let (parts, mut body) = answer.into_parts();
     let mut out = head(&parts.headers);
     let mut open = true;
+    let mut next_send = Instant::now();
     loop {
         if !out.is_empty() {
             write(io, &out).await?;
@@ -49,7 +54,10 @@ pub(crate) async fn send(
         };
         if let Some(line) = line {
             chunk(&mut out, &line);
-            take_waiting(&mut body, &mut out).await?;
+            // An end of the node in between is seen at the next turn, a client that left by the send.
+            let gathered = timeout_at(next_send, gather(&mut body, &mut out)).await;
+            gathered.unwrap_or(Ok(()))?;
+            next_send = Instant::now() + GATHER;
         }
         open = !body.is_end_stream();
         if !open {
@@ -58,15 +66,12 @@ pub(crate) async fn send(
     }
 }
 
-/// Adds the lines that are there already.
-async fn take_waiting(body: &mut Body, out: &mut Vec<u8>) -> io::Result<()> {
+/// Adds lines for as long as it is let, or until there is enough to send.
+async fn gather(body: &mut Body, out: &mut Vec<u8>) -> io::Result<()> {
     while out.len() < MAX_WAITING_BYTES && !body.is_end_stream() {
-        let mut more = pin!(next(body));
-        let line = poll_fn(|context| Poll::Ready(more.as_mut().poll(context))).await;
-        match line {
-            Poll::Ready(Ok(Some(line))) => chunk(out, &line),
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Ready(Ok(None)) | Poll::Pending => return Ok(()),
+        match next(body).await? {
+            Some(line) => chunk(out, &line),
+            None => return Ok(()),
         }
     }
     Ok(())

@@ -29,6 +29,7 @@ fn text(app: &App, process: &Process) -> String {
     of_process(app, process, &mut page);
     own_state(app, &mut page);
     own_traffic(app, &mut page);
+    others(app, &mut page);
     page.0
 }
 
@@ -194,6 +195,33 @@ fn own_state(app: &App, page: &mut Page) {
         ),
     ] {
         page.gauge(&format!("berth_{name}"), help, value);
+    }
+}
+
+/// The other members as this one reaches them; nothing for a member that is alone.
+fn others(app: &App, page: &mut Page) {
+    let links = app.handle.cluster.links();
+    if links.is_empty() {
+        return;
+    }
+    page.head("gauge", "berth_peer_reached", "Whether messages reach a member.");
+    for (id, link) in links.iter() {
+        let to = format!("to=\"{id:x}\"");
+        page.sample("berth_peer_reached", &to, u64::from(link.is_up()));
+    }
+    let name = "berth_peer_round_trip_seconds";
+    page.head(
+        "gauge",
+        name,
+        "The last time that a message to a member took there and back.",
+    );
+    for (id, link) in links.iter() {
+        page.sample(name, &format!("to=\"{id:x}\""), link.figures().current / 1_000.0);
+    }
+    let name = "berth_peer_dropped_total";
+    page.head("counter", name, "Messages to a member that were dropped.");
+    for (id, link) in links.iter() {
+        page.sample(name, &format!("to=\"{id:x}\""), link.figures().failed);
     }
 }
 

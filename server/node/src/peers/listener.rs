@@ -20,12 +20,14 @@ const HELLO_TIME: Duration = Duration::from_secs(5);
 const IDLE_TIME: Duration = Duration::from_secs(5);
 /// An answer has to leave in this time.
 const WRITE_TIME: Duration = Duration::from_secs(5);
-/// What a connection may have waiting for the event loop, in units of [`UNIT_BYTES`]; it is not read on beyond.
+/// What a member may have waiting for the event loop, in units of [`UNIT_BYTES`]; its connection is not read on beyond.
 const SHARE_UNITS: usize = 16 << 10;
 /// The unit.
 const UNIT_BYTES: usize = 1 << 10;
 /// Pause after an accept that failed for want of descriptors or memory: some come free meanwhile.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// Members whose share is kept from one connection to the next; beyond, all begin with a new one.
+const MAX_SHARES: usize = 64;
 /// Callers whose last refusal is remembered, so that each is logged once; beyond, all are forgotten.
 const MAX_TOLD: usize = 256;
 
@@ -58,6 +60,8 @@ struct Port {
     connections: Arc<Semaphore>,
     /// One image at a time: there is one leader.
     images: Semaphore,
+    /// What each member may have waiting, on each of its streams.
+    shares: Mutex<BTreeMap<(u64, bool), Arc<Semaphore>>>,
     /// The last refusal of each caller.
     told: Mutex<BTreeMap<u64, Reason>>,
 }
@@ -70,6 +74,7 @@ pub(crate) fn serve(listener: TcpListener, cluster: Arc<Cluster>) -> PeerServing
         cluster,
         connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         images: Semaphore::new(1),
+        shares: Mutex::default(),
         told: Mutex::default(),
     });
     tokio::spawn(accept(listener, port, stopped, life));
@@ -184,12 +189,24 @@ async fn connection(mut socket: TcpStream, port: &Port) -> Result<(), CallError>
         }
     }
     match stream {
-        Stream::Control | Stream::Bulk => receive(socket, port, from).await,
+        Stream::Control | Stream::Bulk => {
+            let share = port.share(from, stream == Stream::Bulk);
+            receive(socket, port, from, &share).await
+        }
         Stream::Image => snapshot::receive(socket, &port.cluster, &port.images, from).await,
     }
 }
 
 impl Port {
+    fn share(&self, from: u64, bulk: bool) -> Arc<Semaphore> {
+        let mut shares = locked(&self.shares);
+        if shares.len() >= MAX_SHARES && !shares.contains_key(&(from, bulk)) {
+            shares.clear();
+        }
+        let share = shares.entry((from, bulk));
+        Arc::clone(share.or_insert_with(|| Arc::new(Semaphore::new(SHARE_UNITS))))
+    }
+
     /// Tells the log of a refusal once.
     fn tell(&self, from: u64, reason: Reason) {
         let mut told = locked(&self.told);
@@ -214,9 +231,13 @@ pub(crate) fn message(cluster: &Cluster, from: u64, payload: &[u8]) -> Result<Me
 }
 
 /// Takes messages, for as long as they come.
-async fn receive(mut socket: TcpStream, port: &Port, from: u64) -> Result<(), CallError> {
+async fn receive(
+    mut socket: TcpStream,
+    port: &Port,
+    from: u64,
+    share: &Arc<Semaphore>,
+) -> Result<(), CallError> {
     let cluster = &port.cluster;
-    let share = Arc::new(Semaphore::new(SHARE_UNITS));
     let mut payload = Vec::new();
     let mut pong = Vec::new();
     loop {
@@ -233,7 +254,7 @@ async fn receive(mut socket: TcpStream, port: &Port, from: u64) -> Result<(), Ca
             let units = (payload.len() / UNIT_BYTES + 1).min(SHARE_UNITS);
             let units = u32::try_from(units).unwrap_or(u32::MAX);
             // A semaphore that is not closed gives its permits.
-            let permit = Arc::clone(&share).acquire_many_owned(units).await.ok();
+            let permit = Arc::clone(share).acquire_many_owned(units).await.ok();
             cluster.inbox.push(Input::Message(message), permit);
         } else if kind == Kind::Removed {
             cluster.inbox.push(Input::ToldRemoved { by: from }, None);

@@ -27,6 +27,7 @@ pub(crate) fn config(data_dir: &Path) -> NodeConfig {
         advertise_client_urls: Vec::new(),
         advertise_peer_urls: Vec::new(),
         initial_cluster: None,
+        discovery: None,
         snapshot_count: 10_000,
         heartbeat: Duration::from_millis(100),
         election_timeout: Duration::from_secs(1),

@@ -101,5 +101,5 @@ fn many_addresses_are_served_and_the_peer_port_says_no() {
     let peer = server.node().peer_addr().unwrap();
     let answer = crate::client::Client::connect(peer).ask("GET", "/members", "");
     assert_eq!(answer.status, 501);
-    assert!(answer.body.contains("not supported"), "{answer:?}");
+    assert!(answer.body.contains("protocol of the members"), "{answer:?}");
 }
