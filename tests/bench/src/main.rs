@@ -12,13 +12,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str = "usage: berth-bench [store|containers] (both without a word)";
+const USAGE: &str =
+    "usage: berth-bench [store|watches|containers] (store, watches included, and containers without a word)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => store::run().and_then(|()| containers::run()),
         ["store"] => store::run(),
+        ["watches"] => store::watches(),
         ["containers"] => containers::run(),
         [containers::INSIDE, rest @ ..] => containers::time_commands(rest),
         _ => {

@@ -181,6 +181,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// Events to many watchers, each side's better run of two.
+/// Only the events to many watchers.
+pub(crate) fn watches() -> anyhow::Result<()> {
+    fan_out(&Berth::new(crate::berth_program()?))
+}
+
 fn fan_out(berth: &Berth) -> anyhow::Result<()> {
     let scratch = Scratch::new();
     let etcd = Etcd::start(&scratch);

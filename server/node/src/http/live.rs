@@ -25,7 +25,7 @@ const MAX_WAITING_BYTES: usize = 64 << 10;
 
 /// The least time between two sends of events to one reader. An event after a quiet time goes out at once; more of them are
 /// gathered, since a send to each of many watchers costs far more than what is in it.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Sends an answer to its end. An error means that the connection is of no use any more.
 pub(crate) async fn send(
