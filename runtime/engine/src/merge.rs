@@ -1,31 +1,10 @@
 //! What an inspect shows: the request completed from the image and by the daemon's own choices.
 
+use berth_plan::{MASKED_PATHS, READ_ONLY_PATHS};
 use berth_wire::docker::{ContainerConfig, CreateRequest, HostConfig, ImageConfig, Words};
 
 /// Size of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
-
-const MASKED_PATHS: [&str; 11] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-];
-
-const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
 
 /// The container's part of the request with what the image adds.
 pub(crate) fn config(request: &CreateRequest, image: &ImageConfig, id: &str) -> ContainerConfig {
@@ -95,7 +74,7 @@ pub(crate) fn host_config(request: &CreateRequest) -> HostConfig {
     host.memory_swappiness = host.memory_swappiness.filter(|swappiness| *swappiness >= 0);
     host.pids_limit = host.pids_limit.filter(|limit| *limit != 0);
     host.masked_paths = Some(MASKED_PATHS.map(ToOwned::to_owned).to_vec());
-    host.readonly_paths = Some(READONLY_PATHS.map(ToOwned::to_owned).to_vec());
+    host.readonly_paths = Some(READ_ONLY_PATHS.map(ToOwned::to_owned).to_vec());
     host
 }
 

@@ -20,7 +20,7 @@ mod user;
 pub use error::PlanError;
 pub use facts::{Architecture, CgroupLayout, Facts, Hierarchy};
 pub use plan::{plan, plan_exec};
-pub use resolve::{resolve, resolve_exec};
+pub use resolve::{MASKED_PATHS, READ_ONLY_PATHS, resolve, resolve_exec};
 pub use spec::{
     CgroupNamespace, CpuQuota, Dns, ExecPlacement, ExecSpec, ExtraHost, Limits, MountSource, Network,
     Placement, PublishedPort, Spec, UserMount,

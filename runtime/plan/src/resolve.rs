@@ -21,6 +21,7 @@ use crate::spec::{CgroupNamespace, Network, Spec};
 use crate::step::{Stdin, TerminalSize};
 
 pub use exec::resolve_exec;
+pub use security::{MASKED_PATHS, READ_ONLY_PATHS};
 
 /// Bytes of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 * 1024 * 1024;

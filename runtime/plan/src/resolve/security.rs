@@ -8,8 +8,8 @@ use super::mounts::clean;
 use crate::error::PlanError;
 use crate::facts::Facts;
 
-/// Docker's list, which the engine reports, so a request may send it back.
-const MASKED: [&str; 11] = [
+/// What is hidden from a container by default: docker's list. The engine reports it, so a request may send it back.
+pub const MASKED_PATHS: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -26,7 +26,8 @@ const MASKED: [&str; 11] = [
 /// Hidden whenever anything is: it tells from outside what others compute.
 const POWER: &str = "/sys/devices/virtual/powercap";
 
-const READ_ONLY: [&str; 5] = [
+/// What a container cannot change by default: docker's list.
+pub const READ_ONLY_PATHS: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
@@ -91,7 +92,7 @@ pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, Plan
 }
 
 pub(super) fn masked_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
-    let mut paths = paths(host.masked_paths.as_deref(), &MASKED)?;
+    let mut paths = paths(host.masked_paths.as_deref(), &MASKED_PATHS)?;
     let power = PathBuf::from(POWER);
     if !paths.is_empty() && !paths.contains(&power) {
         paths.push(power);
@@ -100,7 +101,7 @@ pub(super) fn masked_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError>
 }
 
 pub(super) fn readonly_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
-    paths(host.readonly_paths.as_deref(), &READ_ONLY)
+    paths(host.readonly_paths.as_deref(), &READ_ONLY_PATHS)
 }
 
 /// A list replaces the default; the empty one leaves everything open, which `systempaths=unconfined` means.
