@@ -73,7 +73,7 @@ pub(crate) struct RunArgs {
     /// A small init process as pid 1
     #[arg(long, help_heading = "Process")]
     pub(crate) init: bool,
-    /// What happens when the container ends: no, on-failure[:N], always, unless-stopped
+    /// What happens when the container ends: no, on-failure, on-failure:N, always, unless-stopped
     #[arg(long, value_name = "POLICY", help_heading = "Process")]
     pub(crate) restart: Option<String>,
 
