@@ -66,6 +66,8 @@ fn a_stopped_leader_is_replaced_and_follows_when_it_goes_on() {
     let clients = cluster.clients();
     let report = under_load(&clients, || {
         for _ in 0..3 {
+            // Writes that were on their way to the last leader have been given up by now, and others were made.
+            pass(crate::workload::PATIENCE + Duration::from_millis(500));
             let leader = cluster.leader();
             cluster.pause(leader);
             let next = until("another leader", Duration::from_secs(20), || {

@@ -9,7 +9,7 @@ use berth_harness::{Cluster, Response, request_within, until};
 use serde_json::Value;
 
 /// How long a client waits for an answer before it goes on with the next member.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 const FORM: [(&str, &str); 1] = [("Content-Type", "application/x-www-form-urlencoded")];
 
