@@ -33,9 +33,14 @@ struct Watcher {
 
 /// Opens the watches, writes, and counts what comes.
 pub(crate) fn measure(address: SocketAddr, process: u32) -> anyhow::Result<Delivered> {
+    measure_with(address, process, WATCHERS)
+}
+
+/// The same with a number of watches.
+pub(crate) fn measure_with(address: SocketAddr, process: u32, count: usize) -> anyhow::Result<Delivered> {
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
-    let mut watchers = Vec::with_capacity(WATCHERS);
-    for number in 0..WATCHERS {
+    let mut watchers = Vec::with_capacity(count);
+    for number in 0..count {
         let watcher = Watcher::open(address)?;
         epoll.add(
             &watcher.socket,
@@ -45,7 +50,7 @@ pub(crate) fn measure(address: SocketAddr, process: u32) -> anyhow::Result<Deliv
     }
     let mut writer = TcpStream::connect(address)?;
     writer.set_nodelay(true)?;
-    epoll.add(&writer, EpollEvent::new(EpollFlags::EPOLLIN, WATCHERS as u64))?;
+    epoll.add(&writer, EpollEvent::new(EpollFlags::EPOLLIN, count as u64))?;
     let put = format!(
         "PUT /v2/keys/fan/out HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n\
          Content-Length: 70\r\n\r\nvalue={}",
@@ -62,9 +67,9 @@ pub(crate) fn measure(address: SocketAddr, process: u32) -> anyhow::Result<Deliv
             written += 1;
             answered = false;
         }
-        let count = epoll.wait(&mut ready, EpollTimeout::from(1_000_u16))?;
-        ensure!(count > 0, "no event within a second");
-        for event in &ready[..count] {
+        let happened = epoll.wait(&mut ready, EpollTimeout::from(1_000_u16))?;
+        ensure!(happened > 0, "no event within a second");
+        for event in &ready[..happened] {
             match watchers.get_mut(usize::try_from(event.data())?) {
                 Some(watcher) => watcher.read()?,
                 None => {

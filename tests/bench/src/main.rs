@@ -2,18 +2,21 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod cluster;
 mod containers;
 mod fanout;
 mod figures;
+mod growth;
+mod load;
+mod plot;
 mod store;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str =
-    "usage: berth-bench [store|watches|containers] (store, watches included, and containers without a word)";
+const USAGE: &str = "usage: berth-bench [store|watches|cluster|kills|containers|--plot FOLDER] (store, watches included, and containers without a word)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +24,10 @@ fn main() -> ExitCode {
         [] => store::run().and_then(|()| containers::run()),
         ["store"] => store::run(),
         ["watches"] => store::watches(),
+        ["cluster"] => cluster::run(),
+        ["kills"] => cluster::kills(),
+        ["--plot"] => growth::run(Path::new("docs/plots")),
+        ["--plot", folder] => growth::run(Path::new(folder)),
         ["containers"] => containers::run(),
         [containers::INSIDE, rest @ ..] => containers::time_commands(rest),
         _ => {

@@ -1,19 +1,16 @@
 //! Writes, reads, watches and memory of one store beside etcd 3.4 with the v2 API, each on fresh data on the same disk.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use berth_harness::{Berth, Etcd, Scratch, Store, request};
 
 use crate::fanout::{self, Delivered, WATCHERS};
-use crate::figures::{cpu_seconds, resident_mebibytes, table};
+use crate::figures::{resident_mebibytes, table};
+use crate::load::{HEAD, Measured, SECONDS, better, put_one, row};
 
 /// Connections of each measurement.
 const CONNECTIONS: [u32; 3] = [1, 64, 256];
-/// Seconds of each measurement.
-const SECONDS: u32 = 5;
 /// Keys in the memory measurement.
 const KEYS: u32 = 100_000;
 
@@ -24,77 +21,14 @@ const REQUESTS: [(&str, &str, &str); 3] = [
     ("GET", "?quorum=true", "GET with quorum"),
 ];
 
-struct Measured {
-    per_second: f64,
-    p50: f64,
-    p99: f64,
-    cpu_per_ten_thousand: f64,
-}
-
-/// A run of wrk against one server.
-fn load(
-    address: SocketAddr,
-    process: u32,
-    (method, query): (&str, &str),
-    connections: u32,
-    folder: &Path,
-) -> anyhow::Result<Measured> {
-    let script = folder.join("request.lua");
-    let body = if method == "PUT" {
-        format!("wrk.body = \"value={}\"\n", "x".repeat(64))
-    } else {
-        String::new()
-    };
-    let text = format!(
-        "wrk.method = \"{method}\"\n{body}wrk.headers[\"Content-Type\"] = \"application/x-www-form-urlencoded\"\n\
-         function done(summary, latency, requests)\n\
-         io.write(string.format(\"RESULT %d %d %f %f %d\\n\", summary.requests, summary.duration,\n\
-         latency:percentile(50), latency:percentile(99), summary.errors.status + summary.errors.read + summary.errors.timeout))\nend\n"
-    );
-    std::fs::write(&script, text)?;
-    let before = cpu_seconds(process);
-    let output = Command::new("wrk")
-        .args([
-            "-t1",
-            &format!("-c{connections}"),
-            &format!("-d{SECONDS}s"),
-            "--timeout",
-            "5s",
-            "-s",
-        ])
-        .arg(&script)
-        .arg(format!("http://{address}/v2/keys/bench{query}"))
-        .output()
-        .context("the benchmark needs Debian's wrk")?;
-    let cpu = cpu_seconds(process) - before;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let line = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("RESULT "))
-        .context("wrk printed no result")?;
-    let fields: Vec<f64> = line.split(' ').filter_map(|field| field.parse().ok()).collect();
-    let [requests, micros, p50, p99, errors] = fields[..] else {
-        bail!("wrk printed {line}")
-    };
-    if errors > 0.0 {
-        bail!("{errors} of {requests} requests failed: {printed}");
-    }
-    Ok(Measured {
-        per_second: requests / (micros / 1e6),
-        p50: p50 / 1e3,
-        p99: p99 / 1e3,
-        cpu_per_ten_thousand: cpu / requests * 1e4,
-    })
-}
-
 /// Writes the keys over a few connections at once.
-fn fill(address: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn fill(address: SocketAddr, keys: u32) -> anyhow::Result<()> {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..16)
             .map(|writer| {
                 scope.spawn(move || -> anyhow::Result<()> {
-                    for number in (writer..KEYS).step_by(16) {
+                    for number in (writer..keys).step_by(16) {
                         let target = format!("/v2/keys/fill/{}/{number}", number % 100);
                         let answer = request(
                             address,
@@ -126,26 +60,14 @@ fn beside(
     let store = Store::start(berth, &scratch);
     let idle = (resident_mebibytes(store.id()), resident_mebibytes(etcd.id()));
     for address in [etcd.address(), store.address()] {
-        let form = [("Content-Type", "application/x-www-form-urlencoded")];
-        request(
-            address,
-            "PUT",
-            "/v2/keys/bench",
-            &form,
-            format!("value={}", "x".repeat(64)).as_bytes(),
-        )?;
+        put_one(address)?;
     }
-    // Alternate twice and keep each side's better run: the machine's speed drifts.
-    let mut theirs = load(etcd.address(), etcd.id(), what, connections, scratch.path())?;
-    let mut ours = load(store.address(), store.id(), what, connections, scratch.path())?;
-    let again = load(etcd.address(), etcd.id(), what, connections, scratch.path())?;
-    if again.per_second > theirs.per_second {
-        theirs = again;
-    }
-    let again = load(store.address(), store.id(), what, connections, scratch.path())?;
-    if again.per_second > ours.per_second {
-        ours = again;
-    }
+    let [ours, theirs] = better(
+        [(store.address(), &[store.id()]), (etcd.address(), &[etcd.id()])],
+        what,
+        connections,
+        scratch.path(),
+    )?;
     Ok((ours, theirs, idle))
 }
 
@@ -163,29 +85,17 @@ pub(crate) fn run() -> anyhow::Result<()> {
             rows.push(row(&format!("{name}, {connections} connections"), &ours, &theirs));
         }
     }
-    table(
-        &[
-            "what",
-            "Berth req/s",
-            "etcd req/s",
-            "ratio",
-            "p50 ms (B / e)",
-            "p99 ms (B / e)",
-            "CPU s per 10 000 (B / e)",
-            "CPU ratio",
-        ],
-        &rows,
-    );
+    table(&HEAD, &rows);
     fan_out(&berth)?;
     memory(&berth, idle)
 }
 
-/// Events to many watchers, each side's better run of two.
 /// Only the events to many watchers.
 pub(crate) fn watches() -> anyhow::Result<()> {
     fan_out(&Berth::new(crate::berth_program()?))
 }
 
+/// Events to many watchers, each side's better run of two.
 fn fan_out(berth: &Berth) -> anyhow::Result<()> {
     let scratch = Scratch::new();
     let etcd = Etcd::start(&scratch);
@@ -229,28 +139,12 @@ fn fan_out(berth: &Berth) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(what: &str, ours: &Measured, theirs: &Measured) -> Vec<String> {
-    vec![
-        what.to_owned(),
-        format!("{:.0}", ours.per_second),
-        format!("{:.0}", theirs.per_second),
-        format!("{:.2}x", ours.per_second / theirs.per_second),
-        format!("{:.2} / {:.2}", ours.p50, theirs.p50),
-        format!("{:.2} / {:.2}", ours.p99, theirs.p99),
-        format!(
-            "{:.2} / {:.2}",
-            ours.cpu_per_ten_thousand, theirs.cpu_per_ten_thousand
-        ),
-        format!("{:.2}", ours.cpu_per_ten_thousand / theirs.cpu_per_ten_thousand),
-    ]
-}
-
 fn memory(berth: &Berth, idle: (f64, f64)) -> anyhow::Result<()> {
     let scratch = Scratch::new();
     let etcd = Etcd::start(&scratch);
     let store = Store::start(berth, &scratch);
-    fill(etcd.address())?;
-    fill(store.address())?;
+    fill(etcd.address(), KEYS)?;
+    fill(store.address(), KEYS)?;
     let full = (resident_mebibytes(store.id()), resident_mebibytes(etcd.id()));
     let row = |what: &str, (ours, theirs): (f64, f64)| {
         vec![

@@ -169,6 +169,13 @@ impl Cluster {
         self.members.iter().map(|member| member.client).collect()
     }
 
+    /// The process ids of those that run.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        let processes = self.members.iter().filter_map(|member| member.process.as_ref());
+        processes.map(Process::id).collect()
+    }
+
     /// A member's log.
     #[must_use]
     pub fn log(&self, at: usize) -> String {

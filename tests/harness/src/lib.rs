@@ -18,7 +18,7 @@ mod wait;
 pub use berth::{Berth, Engine, Store};
 pub use cluster::{Cluster, Member, quiet_port};
 pub use docker::{DockerCli, clients};
-pub use etcd::Etcd;
+pub use etcd::{Etcd, EtcdCluster};
 pub use http::{Response, Stream, request, request_unix, request_within};
 pub use lan::Lan;
 pub use leftovers::Leftovers;
