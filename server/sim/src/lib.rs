@@ -8,7 +8,6 @@
 
 mod admin;
 mod census;
-mod checker;
 mod disk;
 mod effects;
 mod faults;
@@ -17,13 +16,15 @@ mod member;
 mod nemesis;
 mod network;
 mod plant;
-mod prng;
 mod run;
 mod trace;
 mod verdict;
 mod watches;
 mod workload;
 mod world;
+
+use berth_checker as checker;
+use berth_checker::prng;
 
 pub use invariants::Invariant;
 pub use plant::Plant;

@@ -97,7 +97,7 @@ impl World {
 
     fn unwatch(&mut self) -> Checked {
         let at = self.any_member();
-        let draw = self.workload.prng().next();
+        let draw = self.workload.prng().draw();
         let Some(id) = self.watches.nth_of(self.members[at].id, draw) else {
             return Ok(());
         };

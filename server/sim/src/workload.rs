@@ -229,7 +229,7 @@ impl Wish {
                 Call::Set(value) => Kind::Set(put(value, ttl)),
                 Call::Create(value) => Kind::Create(put(value, ttl)),
                 Call::Update(value) => Kind::Update(put(value, ttl)),
-                Call::Swap { value, prev } => Kind::CompareAndSwap(put(value, ttl), prev.condition()),
+                Call::Swap { value, prev } => Kind::CompareAndSwap(put(value, ttl), condition(prev)),
                 Call::Delete => Kind::Delete {
                     key: key.clone(),
                     dir: false,
@@ -237,7 +237,7 @@ impl Wish {
                 },
                 Call::CompareDelete(prev) => Kind::CompareAndDelete {
                     key: key.clone(),
-                    condition: prev.condition(),
+                    condition: condition(prev),
                 },
             },
         };
@@ -245,18 +245,16 @@ impl Wish {
     }
 }
 
-impl Compare {
-    fn condition(self) -> Condition {
-        match self {
-            Compare::Value(value) => Condition {
-                prev_value: Some(text(value)),
-                prev_index: 0,
-            },
-            Compare::Index(index) => Condition {
-                prev_value: None,
-                prev_index: index,
-            },
-        }
+fn condition(compare: Compare) -> Condition {
+    match compare {
+        Compare::Value(value) => Condition {
+            prev_value: Some(text(value)),
+            prev_index: 0,
+        },
+        Compare::Index(index) => Condition {
+            prev_value: None,
+            prev_index: index,
+        },
     }
 }
 

@@ -299,7 +299,7 @@ impl World {
     fn start(&mut self, at: usize) -> Checked {
         let founders = self.members.iter().filter(|member| member.founder);
         let voters = founders.map(|member| member.id).collect();
-        let incarnation = self.schedule_prng.next();
+        let incarnation = self.schedule_prng.draw();
         let member = &mut self.members[at];
         member.life += 1;
         let life = member.life;

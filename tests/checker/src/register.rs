@@ -8,28 +8,38 @@ use std::collections::BTreeSet;
 const MAX_STEPS: u64 = 200_000;
 
 /// An operation whose client never got its answer returns here: it may have happened at any time since, or never.
-pub(crate) const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 /// What the register holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Cell {
-    pub(crate) value: u64,
+pub struct Cell {
+    /// Values are unique numbers.
+    pub value: u64,
     /// `modifiedIndex`.
-    pub(crate) modified: u64,
+    pub modified: u64,
 }
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub enum Call {
+    /// A read that must see the newest state.
     Read,
+    /// Write, whatever is there.
     Set(u64),
+    /// Write if there is nothing.
     Create(u64),
+    /// Write if there is something.
     Update(u64),
+    /// Write on a condition.
     Swap {
+        /// What to write.
         value: u64,
+        /// The condition.
         prev: Compare,
     },
+    /// Remove what is there.
     Delete,
+    /// Remove on a condition.
     CompareDelete(Compare),
     /// Not asked for by anybody: the time was over.
     Expire,
@@ -37,20 +47,27 @@ pub(crate) enum Call {
 
 /// The condition of a swap or a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compare {
+pub enum Compare {
+    /// This value is there.
     Value(u64),
+    /// What is there was written with this index.
     Index(u64),
 }
 
 /// What was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// A read.
     Found(Cell),
     /// There was nothing.
     Missing,
     /// A write or removal with this index, and what was there before.
-    Done { modified: u64, prev: Option<Cell> },
+    Done {
+        /// The index of the change.
+        modified: u64,
+        /// What was there before.
+        prev: Option<Cell>,
+    },
     /// The condition did not hold.
     CompareFailed,
     /// There was something already.
@@ -59,18 +76,23 @@ pub(crate) enum Answer {
 
 /// One operation on the key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Op {
-    pub(crate) invoke: u64,
+pub struct Op {
+    /// When it was asked for, in any unit.
+    pub invoke: u64,
     /// [`NEVER`] if there was no answer.
-    pub(crate) back: u64,
-    pub(crate) call: Call,
-    pub(crate) answer: Answer,
+    pub back: u64,
+    /// What was asked.
+    pub call: Call,
+    /// What was answered, or would have been.
+    pub answer: Answer,
 }
 
 /// What the search found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// Some order explains every answer.
     Linearizable,
+    /// None does.
     Violation,
     /// Too many possibilities.
     Undecided,
@@ -84,7 +106,7 @@ struct State {
 }
 
 /// Whether some order of the operations, with each between its invocation and its return, explains every answer.
-pub(crate) fn check(ops: &[Op]) -> Verdict {
+pub fn check(ops: &[Op]) -> Verdict {
     let mut ops: Vec<Op> = ops.to_vec();
     ops.sort_by_key(|op| (op.back, op.invoke));
     Search {

@@ -2,16 +2,16 @@
 
 /// The xoshiro256** generator (Blackman, Vigna: "Scrambled linear pseudorandom number generators", 2021).
 #[derive(Clone, Debug)]
-pub(crate) struct Prng {
+pub struct Prng {
     state: [u64; 4],
 }
 
 /// What chances are counted in: so many out of this.
-pub(crate) const WHOLE: u64 = 10_000;
+pub const WHOLE: u64 = 10_000;
 
 impl Prng {
     /// The generator of one concern. Each concern has its own, so that more draws of one do not move the others.
-    pub(crate) fn new(seed: u64, concern: &str) -> Prng {
+    pub fn new(seed: u64, concern: &str) -> Prng {
         let mut expander = seed;
         for byte in concern.bytes() {
             expander = expand(&mut expander) ^ u64::from(byte);
@@ -21,7 +21,8 @@ impl Prng {
         }
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let (c, d) = (c ^ a, d ^ b);
@@ -30,32 +31,33 @@ impl Prng {
     }
 
     /// A number below `bound`; 0 if the bound is 0. The slight bias of the remainder does not matter here.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw() % bound.max(1)
     }
 
     /// A number of `low..=high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
     /// True in `chance` of [`WHOLE`] cases.
-    pub(crate) fn chance(&mut self, chance: u64) -> bool {
+    pub fn chance(&mut self, chance: u64) -> bool {
         self.below(WHOLE) < chance
     }
 
-    pub(crate) fn coin(&mut self) -> bool {
-        self.next() >> 63 == 1
+    /// Heads or tails.
+    pub fn coin(&mut self) -> bool {
+        self.draw() >> 63 == 1
     }
 
     /// One of these.
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let at = usize::try_from(self.below(from.len() as u64)).ok()?;
         from.get(at).copied()
     }
 
     /// A duration around `typical` with a long tail: now and then many times as much.
-    pub(crate) fn long_tailed(&mut self, typical: u64) -> u64 {
+    pub fn long_tailed(&mut self, typical: u64) -> u64 {
         let mut scale = typical;
         while self.chance(WHOLE / 5) && scale < typical.saturating_mul(64) {
             scale *= 2;
@@ -81,7 +83,7 @@ mod tests {
     fn a_seed_repeats_and_concerns_differ() {
         let draw = |seed, concern| {
             let mut prng = Prng::new(seed, concern);
-            [0; 8].map(|_: u64| prng.next())
+            [0; 8].map(|_: u64| prng.draw())
         };
         assert_eq!(draw(7, "disk"), draw(7, "disk"));
         assert_ne!(draw(7, "disk"), draw(7, "network"));
