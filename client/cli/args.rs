@@ -1,12 +1,22 @@
 //! The words of the command line: every command, every flag, every help text.
 
+mod auth;
+mod cert;
 mod containers;
 pub(crate) mod etcd;
 mod keys;
+mod operations;
 mod servers;
+mod tls;
+
+use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use auth::{
+    AccessArgs, AuthArgs, AuthCommand, RoleArgs, RoleChangeArgs, RoleCommand, UserArgs, UserCommand,
+};
+pub(crate) use cert::{CertArgs, CertCommand, LeafArgs};
 pub(crate) use containers::{
     ImagesArgs, ImportArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RestartArgs, RmiArgs, RunArgs,
     StartArgs, StopArgs,
@@ -16,6 +26,8 @@ pub(crate) use keys::{
     MemberArgs, MemberCommand, MkArgs, RmArgs, RmdirArgs, SetArgs, StoreClient, TreeArgs, UpdateArgs,
     WatchArgs, duration,
 };
+pub(crate) use operations::{BackupArgs, ProxyArgs, RestoreArgs};
+pub(crate) use tls::{StoreTlsFlags, TlsFlags};
 pub(crate) use servers::{DemoArgs, DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
 
 /// Service discovery and containers in one binary.
@@ -49,6 +61,23 @@ pub(crate) struct Global {
         help_heading = "Connections"
     )]
     pub(crate) endpoints: String,
+    /// Domain whose SRV records (_etcd-client._tcp) name the members, in place of --endpoints
+    #[arg(
+        long,
+        global = true,
+        value_name = "DOMAIN",
+        help_heading = "Connections"
+    )]
+    pub(crate) discovery_srv: Option<String>,
+    /// Server that is asked for the records; those of /etc/resolv.conf unless given
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_DNS_SERVER",
+        value_name = "IP:PORT",
+        help_heading = "Connections"
+    )]
+    pub(crate) dns_server: Option<SocketAddr>,
     /// The engine: unix:///path or tcp://host:port
     #[arg(
         short = 'H',
@@ -116,6 +145,7 @@ pub(crate) enum Command {
     Dev(Box<DevArgs>),
     Store(Box<StoreArgs>),
     Engine(Box<EngineArgs>),
+    Proxy(Box<ProxyArgs>),
 
     Run(Box<RunArgs>),
     Ps(PsArgs),
@@ -148,8 +178,14 @@ pub(crate) enum Command {
     Lock(LockArgs),
     Elect(ElectArgs),
     Export(ExportArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Member(MemberArgs),
+    User(UserArgs),
+    Role(RoleArgs),
+    Auth(AuthArgs),
     ClusterHealth(HealthArgs),
+    Cert(CertArgs),
 
     /// Print the versions of client, engine and store
     Version,

@@ -6,19 +6,27 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use berth_engine::EngineConfig;
-use berth_node::{InitialCluster, NodeConfig};
+use berth_node::{ClientLimits, InitialCluster, NodeConfig, NodeTls, SrvDiscovery};
+use berth_sdk::EtcdClient;
 
 use crate::args::{EngineFlags, StoreFlags};
 use crate::system::VERSION;
+use crate::tls::Kind;
 use crate::{etcd, log};
 
 /// The settings of a store.
 pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeConfig> {
-    let mut client_listen = Vec::new();
+    let (asked, asked_peers) = flags.tls.asked();
+    let (mut client_listen, mut client_secure) = (Vec::new(), Vec::new());
     for text in flags.listen_client.iter().filter(|text| !text.trim().is_empty()) {
-        client_listen.extend(addresses("--listen-client", text)?);
+        let found = addresses("--listen-client", text)?;
+        if is_secure(text, asked.is_there()) {
+            client_secure.extend(found);
+        } else {
+            client_listen.extend(found);
+        }
     }
-    if client_listen.is_empty() {
+    if client_listen.is_empty() && client_secure.is_empty() {
         bail!("--listen-client: an address is needed");
     }
     let peer_listen = match flags.listen_peer.trim() {
@@ -34,6 +42,16 @@ pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeCo
         }),
         Some(_) | None => None,
     };
+    let tls = NodeTls {
+        client_listen: client_secure,
+        peer_listen: peer_listen.is_some() && is_secure(&flags.listen_peer, asked_peers.is_there()),
+        client: asked
+            .settings(Kind::Clients, data_dir)
+            .map_err(anyhow::Error::msg)?,
+        peer: asked_peers
+            .settings(Kind::Peers, data_dir)
+            .map_err(anyhow::Error::msg)?,
+    };
     let cors = cors(&flags.cors);
     check_cors("--cors", &cors)?;
     Ok(NodeConfig {
@@ -45,12 +63,40 @@ pub(crate) fn node(flags: &StoreFlags, data_dir: &Path) -> anyhow::Result<NodeCo
         advertise_peer_urls: flags.initial_advertise_peer_urls.clone(),
         initial_cluster,
         discovery: flags.discovery.clone().filter(|url| !url.is_empty()),
+        discovery_srv: srv(flags),
         snapshot_count: flags.snapshot_count,
         heartbeat: Duration::from_millis(flags.heartbeat_interval),
         election_timeout: Duration::from_millis(flags.election_timeout),
         cors,
+        clients: ClientLimits {
+            connections: flags.max_connections,
+            connections_per_address: flags.max_connections_per_address,
+            watches: flags.max_watches,
+        },
+        tls,
         set_log_level: Some(log::control()),
     })
+}
+
+/// The domain that names the members, with the token and whether their cluster is there already.
+fn srv(flags: &StoreFlags) -> Option<(SrvDiscovery, String, bool)> {
+    let domain = flags.discovery_srv.clone().filter(|domain| !domain.is_empty())?;
+    let discovery = SrvDiscovery {
+        domain,
+        service_name: flags.discovery_srv_name.clone().filter(|name| !name.is_empty()),
+        dns_server: flags.dns_server,
+    };
+    let existing = flags.initial_cluster_state == "existing";
+    Some((discovery, flags.initial_cluster_token.clone(), existing))
+}
+
+/// The same client for a user, `NAME:PASSWORD`; a name alone has the empty password.
+pub(crate) fn with_user(store: EtcdClient, user: Option<&str>) -> EtcdClient {
+    let Some(user) = user.filter(|user| !user.is_empty()) else {
+        return store;
+    };
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    store.with_user(name, password)
 }
 
 /// Origins separated by commas.
@@ -73,10 +119,17 @@ pub(crate) fn check_cors(flag: &str, origins: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an address is served over TLS. Without a scheme it is if there is a certificate.
+pub(crate) fn is_secure(text: &str, has_certificate: bool) -> bool {
+    let text = text.trim();
+    text.starts_with("https://") || (has_certificate && !text.contains("://"))
+}
+
 /// The addresses of `HOST:PORT`; a URL is taken as well, as etcd's flags have them.
 pub(crate) fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     let text = text.trim();
-    let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let plain = rest.unwrap_or(text).trim_end_matches('/');
     let found: Vec<SocketAddr> = plain
         .to_socket_addrs()
         .with_context(|| format!("{flag} {text:?}: it must be HOST:PORT"))?

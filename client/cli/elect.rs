@@ -1,13 +1,17 @@
-//! `berth elect`: one leader among many by a key with a time to live, which holds the leader's name.
+//! `berth elect`: one leader among many. The leader module of the server is used where it has one; elsewhere it is a key with
+//! a time to live, which holds the leader's name.
+
+mod module;
 
 use std::time::Duration;
 
-use berth_sdk::{Failures, KeyAnswer, KeysCall, SdkError};
+use berth_sdk::{Failures, KeyAnswer, KeysCall, SdkError, key_path};
 use tokio::time::{Instant, sleep};
 
 use crate::args::ElectArgs;
 use crate::exit::{Failure, Outcome};
 use crate::kv::Session;
+use crate::lock::has_module;
 use crate::terminal::{EndWish, print_line, tell};
 
 const KEY_NOT_FOUND: u16 = 100;
@@ -17,6 +21,10 @@ const HISTORY_CLEARED: u16 = 401;
 
 pub(crate) async fn run(session: &Session, args: ElectArgs) -> Outcome {
     let mut end = EndWish::new()?;
+    let path = key_path("/mod/v2/leader", &args.key);
+    if has_module(session.client(), &path).await? {
+        return module::run(session, &args, path, &mut end).await;
+    }
     let mut election = Election {
         session,
         args: &args,
@@ -143,16 +151,12 @@ impl Election<'_> {
                 next: answer.index.max(answer.event.node.modified_index) + 1,
                 leader: answer.event.node.value,
             }),
-            Err(failures) => match failures.refusal() {
-                Some(SdkError::Store {
-                    code: KEY_NOT_FOUND,
-                    index,
-                    ..
-                }) => Ok(Seen {
+            Err(failures) => match missing_at(&failures) {
+                Some(index) => Ok(Seen {
                     leader: None,
                     next: index + 1,
                 }),
-                Some(_) | None => Err(self.session.failed(failures, false)),
+                None => Err(self.session.failed(failures, false)),
             },
         }
     }
@@ -193,6 +197,14 @@ impl Election<'_> {
 
 fn code(failures: &Failures) -> Option<u16> {
     failures.refusal()?.store_code()
+}
+
+/// The store's index, where it said that there is no such key.
+fn missing_at(failures: &Failures) -> Option<u64> {
+    if let SdkError::Store { code, index, .. } = failures.refusal()? {
+        return (*code == KEY_NOT_FOUND).then_some(*index);
+    }
+    None
 }
 
 fn seen(answer: &KeyAnswer) -> Seen {

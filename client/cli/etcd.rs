@@ -1,17 +1,21 @@
 //! berth under the name `etcd`: a member that is started with etcd's words.
 
-mod urls;
+mod tls;
+pub(crate) mod urls;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berth_node::{ETCD_VERSION, InitialCluster, NodeConfig};
+use berth_node::{
+    ClientLimits, ETCD_VERSION, InitialCluster, NodeConfig, NodeTls, ProxyConfig, SrvDiscovery,
+};
 
 use crate::args::etcd::{self as words, Line, Refused, Wish, refuse};
 use crate::system::VERSION;
 use crate::terminal::{print, tell};
-use crate::{config, exit, log, serve};
+use crate::tls::Kind;
+use crate::{config, config_yaml, exit, log, proxy, serve};
 use urls::Urls;
 
 /// Clients of 0.x and of 2.x look for it here.
@@ -34,10 +38,18 @@ pub(crate) fn run(words: &[OsString]) -> u8 {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let started = match words::read(words.get(1..).unwrap_or_default(), &environment) {
+    let started = match words::read(
+        words.get(1..).unwrap_or_default(),
+        &environment,
+        &config_yaml::load,
+    ) {
         Ok(Wish::Version) => return told(&version()),
         Ok(Wish::Help) => return told(&help()),
-        Ok(Wish::Serve(line)) => settle(&line).map(|settings| (line, settings)),
+        Ok(Wish::Serve(line)) => match gateway(&line) {
+            Ok(None) => settle(&line).map(|settings| (line, settings)),
+            Ok(Some(settings)) => return forward(&line, settings),
+            Err(refused) => Err(refused),
+        },
         Err(refused) => Err(refused),
     };
     let (line, settings) = match started {
@@ -57,6 +69,51 @@ pub(crate) fn run(words: &[OsString]) -> u8 {
             tracing::error!("{error:#}");
             exit::FAILED
         }
+    }
+}
+
+/// The settings of a gateway, and the level of its log, if the words start one.
+fn gateway(line: &Line) -> Result<Option<(ProxyConfig, log::Level)>, Refused> {
+    match line.get("proxy").unwrap_or("off") {
+        "off" | "" | "on" | "readonly" => {}
+        other => {
+            return Err(Refused {
+                code: words::UNREADABLE,
+                text: format!("invalid value {other:?} for flag -proxy: it can be off, on or readonly"),
+            });
+        }
+    }
+    let data_dir = data_dir(line);
+    if !proxy::is_wanted(line, &data_dir) {
+        return Ok(None);
+    }
+    Ok(Some((proxy::of_etcd(line, &data_dir)?, level(line)?)))
+}
+
+fn forward(line: &Line, (settings, level): (ProxyConfig, log::Level)) -> u8 {
+    log::to_stderr_at(level);
+    for warning in &line.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve::gateway(settings) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            exit::FAILED
+        }
+    }
+}
+
+fn name(line: &Line) -> &str {
+    line.get("name")
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default")
+}
+
+fn data_dir(line: &Line) -> PathBuf {
+    match line.get("data-dir") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+        Some(_) | None => PathBuf::from(format!("{}.etcd", name(line))),
     }
 }
 
@@ -100,19 +157,10 @@ struct Settings {
 
 /// All checks that need no port.
 fn settle(line: &Line) -> Result<Settings, Refused> {
-    let name = line
-        .get("name")
-        .filter(|name| !name.is_empty())
-        .unwrap_or("default");
-    let data_dir = match line.get("data-dir") {
-        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-        Some(_) | None => PathBuf::from(format!("{name}.etcd")),
-    };
+    let name = name(line);
+    let data_dir = data_dir(line);
     let (heartbeat, election_timeout) = times(line)?;
-    let snapshot_count = match line.number("snapshot-count", SNAPSHOT_COUNT)? {
-        0 => SNAPSHOT_COUNT,
-        count => count,
-    };
+    let snapshot_count = snapshot_count(line)?;
     let cors: Vec<String> = line.get("cors").map(config::cors).unwrap_or_default();
     config::check_cors("--cors", &cors).map_err(|error| refuse(error.to_string()))?;
     let level = level(line)?;
@@ -131,11 +179,26 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
     if peers.listen.len() > 1 {
         warnings.push("--listen-peer-urls: only the first is listened on".to_owned());
     }
-    let mut client_listen = Vec::new();
+    let (mut client_listen, mut client_secure) = (Vec::new(), Vec::new());
     for url in &clients.listen {
         let found = config::addresses("--listen-client-urls", url);
-        client_listen.extend(found.map_err(|error| refuse(format!("{error:#}")))?);
+        let found = found.map_err(|error| refuse(format!("{error:#}")))?;
+        if config::is_secure(url, false) {
+            client_secure.extend(found);
+        } else {
+            client_listen.extend(found);
+        }
     }
+    let settings = |kind| tls::asked(line, kind).settings(kind, &data_dir).map_err(refuse);
+    let tls = NodeTls {
+        client_listen: client_secure,
+        client: settings(Kind::Clients)?,
+        peer_listen: peers
+            .listen
+            .first()
+            .is_some_and(|url| config::is_secure(url, false)),
+        peer: settings(Kind::Peers)?,
+    };
     let peer_listen = match peers.listen.first() {
         Some(url) => config::addresses("--listen-peer-urls", url)
             .map_err(|error| refuse(format!("{error:#}")))?
@@ -152,10 +215,13 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
         advertise_peer_urls,
         initial_cluster,
         discovery: discovery.map(str::to_owned),
+        discovery_srv: discovery_srv(line)?,
         snapshot_count,
         heartbeat,
         election_timeout,
         cors,
+        clients: ClientLimits::default(),
+        tls,
         set_log_level: Some(log::control()),
     };
     Ok(Settings {
@@ -163,6 +229,41 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
         level,
         warnings,
     })
+}
+
+fn snapshot_count(line: &Line) -> Result<u64, Refused> {
+    Ok(match line.number("snapshot-count", SNAPSHOT_COUNT)? {
+        0 => SNAPSHOT_COUNT,
+        count => count,
+    })
+}
+
+fn given(line: &Line, name: &str) -> bool {
+    line.get(name).is_some_and(|text| !text.is_empty())
+}
+
+/// The domain that names the members, with the token and whether their cluster is there already.
+pub(crate) fn discovery_srv(line: &Line) -> Result<Option<(SrvDiscovery, String, bool)>, Refused> {
+    let Some(domain) = line.get("discovery-srv").filter(|domain| !domain.is_empty()) else {
+        return Ok(None);
+    };
+    let dns_server = match line.get("dns-server").filter(|server| !server.is_empty()) {
+        Some(server) => Some(
+            server
+                .parse()
+                .map_err(|_| refuse(format!("--dns-server {server:?}: it must be IP:PORT")))?,
+        ),
+        None => None,
+    };
+    let service_name = line.get("discovery-srv-name").filter(|name| !name.is_empty());
+    let discovery = SrvDiscovery {
+        domain: domain.to_owned(),
+        service_name: service_name.map(str::to_owned),
+        dns_server,
+    };
+    let token = line.get("initial-cluster-token").unwrap_or(TOKEN).to_owned();
+    let existing = line.get("initial-cluster-state") == Some("existing");
+    Ok(Some((discovery, token, existing)))
 }
 
 fn times(line: &Line) -> Result<(Duration, Duration), Refused> {
@@ -233,7 +334,7 @@ fn cluster(line: &Line, name: &str, peers: &Urls) -> Result<Option<InitialCluste
         }
     };
     let Some(text) = line.get("initial-cluster").filter(|cluster| !cluster.is_empty()) else {
-        if existing {
+        if existing && !given(line, "discovery-srv") {
             let text = "--initial-cluster-state existing: --initial-cluster is needed with it";
             return Err(refuse(text));
         }

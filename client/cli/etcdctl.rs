@@ -3,10 +3,13 @@
 
 mod flags;
 mod table;
+mod users;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use berth_sdk::TlsFiles;
 use tokio::runtime::Builder;
 
 use self::flags::{Given, parse, reorder};
@@ -15,6 +18,7 @@ use crate::args::{
     DirArgs, ExecWatchArgs, GetArgs, HealthArgs, LsArgs, MemberCommand, MkArgs, RmArgs, SetArgs, UpdateArgs,
     WatchArgs,
 };
+use crate::discover;
 use crate::exit::{Failure, Outcome};
 use crate::kv::{self, Connection, DirWish, Session, Shape};
 use crate::terminal::{note, print};
@@ -121,21 +125,15 @@ fn command(global: &Given, name: &str, rest: &[String]) -> Outcome {
 
 /// The connection that the flags and the environment ask for.
 fn session(global: &Given) -> Result<Session, Failure> {
-    for (flag, name) in [
-        ("cert-file", "ETCDCTL_CERT_FILE"),
-        ("key-file", "ETCDCTL_KEY_FILE"),
-        ("ca-file", "ETCDCTL_CA_FILE"),
-        ("discovery-srv", "ETCDCTL_DISCOVERY_SRV"),
-    ] {
-        let asked = if global.text(flag).is_some() {
-            format!("--{flag}")
-        } else if variable(name).is_some() {
-            name.to_owned()
-        } else {
-            continue;
-        };
-        return Err(Failure::usage(format!("{asked} is not supported by berth")));
-    }
+    let domain = global
+        .text("discovery-srv")
+        .or_else(|| variable("ETCDCTL_DISCOVERY_SRV"));
+    let found = domain.map(|domain| {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let dns_server = variable("BERTH_DNS_SERVER").and_then(|server| server.parse().ok());
+        discover::endpoints(&runtime, domain, dns_server)
+    });
+    let file = |flag, name| global.text(flag).or_else(|| variable(name)).map(PathBuf::from);
     let endpoints = global
         .text("endpoints")
         .or_else(|| variable("ETCDCTL_ENDPOINTS"))
@@ -143,12 +141,22 @@ fn session(global: &Given) -> Result<Session, Failure> {
         .or_else(|| variable("ETCDCTL_ENDPOINT"))
         .or_else(|| global.text("peers"))
         .or_else(|| variable("ETCDCTL_PEERS"));
+    let endpoints = match found.transpose()? {
+        Some(found) => found,
+        None => endpoints.unwrap_or_else(|| ENDPOINTS.to_owned()),
+    };
     let connection = Connection {
-        endpoints: endpoints.unwrap_or_else(|| ENDPOINTS.to_owned()),
+        endpoints,
         limit: Some(global.time("timeout").unwrap_or(LIMIT)),
         total: Some(global.time("total-timeout").unwrap_or(TOTAL_LIMIT)),
         debug: global.is("debug"),
         user: global.text("username").or_else(|| variable("ETCDCTL_USERNAME")),
+        tls: TlsFiles {
+            ca: file("ca-file", "ETCDCTL_CA_FILE"),
+            cert: file("cert-file", "ETCDCTL_CERT_FILE"),
+            key: file("key-file", "ETCDCTL_KEY_FILE"),
+            insecure: false,
+        },
     };
     let shape = match global.text("output").as_deref() {
         None | Some("simple") => Shape::Simple,
@@ -168,6 +176,9 @@ struct Wish {
 
 impl Wish {
     async fn carry_out(self, mut session: Session, sync: bool) -> Outcome {
+        if matches!(self.word.name, "user" | "role" | "auth") {
+            return users::carry_out(self, session, sync).await;
+        }
         if self.word.name == "member" {
             return self.member(session, sync).await;
         }

@@ -4,6 +4,7 @@ pub(crate) mod members;
 mod session;
 mod show;
 pub(crate) mod tree;
+pub(crate) mod users;
 pub(crate) mod watch;
 mod words;
 

@@ -20,7 +20,7 @@ const KEY_NOT_FOUND: u16 = 100;
 
 /// Longest wait in the queue of the lock module: it answers only when the lock is held. A waiter that needs longer
 /// than this ends with an error.
-const LONGEST_QUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LONGEST_QUEUE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A place in a queue, or the lock itself when it is the first.
 enum Hold {
@@ -129,7 +129,8 @@ impl Ended {
     }
 }
 
-async fn has_module(client: &EtcdClient, path: &str) -> Result<bool, Failure> {
+/// Whether the server has the module that serves a path.
+pub(crate) async fn has_module(client: &EtcdClient, path: &str) -> Result<bool, Failure> {
     let answer = client.raw(Method::GET, path, None).await.map_err(exit::keys)?;
     Ok(answer.status != StatusCode::NOT_FOUND)
 }

@@ -4,9 +4,14 @@
 mod announce;
 mod applet;
 mod args;
+mod backup;
+mod cert;
 mod config;
+mod config_file;
+mod config_yaml;
 mod containers;
 mod demo;
+mod discover;
 mod elect;
 mod etcd;
 mod etcdctl;
@@ -18,20 +23,24 @@ mod lock;
 mod log;
 mod notify;
 mod output;
+mod proxy;
+mod password;
 mod run_request;
 mod serve;
 mod system;
 mod terminal;
+mod tls;
 mod transfer;
 
 use std::ffi::OsString;
 use std::process::exit;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::applet::{Applet, applet};
 use crate::args::{Cli, Command, Global};
+use crate::config_file::Unread;
 use crate::exit::{ENGINE_REFUSES, FAILED, Failure, Outcome};
 
 /// Exit code of a command line that makes no sense, except where docker or etcdctl have another.
@@ -46,6 +55,11 @@ fn main() {
     {
         Some("__keeper") => berth_exec::keeper::run(),
         Some("__hello") => hello::run(),
+        Some("__init") => berth_exec::init::run(std::env::args_os()),
+        // An executable that needs no loader stands in its place.
+        Some("--library-path") if std::env::args_os().nth(4).is_some_and(|word| word == "__init") => {
+            berth_exec::init::run(std::env::args_os())
+        }
         Some(demo::JANITOR) => demo::janitor(),
         _ => {}
     }
@@ -55,9 +69,13 @@ fn main() {
         Applet::Etcdctl => exit(i32::from(etcdctl::run(&words))),
         Applet::Berth => {}
     }
-    let cli = match Cli::try_parse_from(&words) {
+    let cli = match config_file::parse(&words) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(Unread::File(error)) => {
+            terminal::tell(&error);
+            exit(i32::from(FAILED));
+        }
+        Err(Unread::Words(error)) => {
             drop(error.print());
             let wrong = error.use_stderr();
             exit(if wrong { i32::from(wrong_words(&words)) } else { 0 });
@@ -75,7 +93,7 @@ fn main() {
 }
 
 /// The commands that etcdctl has too.
-const KEY_WORDS: [&str; 14] = [
+const KEY_WORDS: [&str; 17] = [
     "set",
     "get",
     "ls",
@@ -89,6 +107,9 @@ const KEY_WORDS: [&str; 14] = [
     "rmdir",
     "exec-watch",
     "member",
+    "user",
+    "role",
+    "auth",
     "cluster-health",
 ];
 
@@ -120,7 +141,7 @@ fn store_workers() -> usize {
 fn carry_out(cli: Cli) -> Outcome {
     let serves = matches!(
         &cli.command,
-        Command::Dev(_) | Command::Store(_) | Command::Engine(_)
+        Command::Dev(_) | Command::Store(_) | Command::Engine(_) | Command::Proxy(_)
     );
     let runtime = if matches!(&cli.command, Command::Store(_)) {
         Builder::new_multi_thread()
@@ -134,8 +155,13 @@ fn carry_out(cli: Cli) -> Outcome {
     };
     let mut global = cli.global;
     global.output = global.format.output();
+    let runtime = runtime?;
+    // A server takes the records for itself.
+    if let Some(domain) = global.discovery_srv.take().filter(|domain| !serves && !domain.is_empty()) {
+        global.endpoints = discover::endpoints(&runtime, domain, global.dns_server)?;
+    }
     let session = || kv::Session::open(&global, &cli.store);
-    answer(&runtime?, &global, &session, cli.command)
+    answer(&runtime, &global, &session, cli.command)
 }
 
 fn answer(
@@ -157,6 +183,7 @@ fn answer(
             Command::Dev(args) => served(serve::dev(*args).await),
             Command::Store(args) => served(serve::store(*args).await),
             Command::Engine(args) => served(serve::engine(*args).await),
+            Command::Proxy(args) => served(serve::proxy(global, &args).await),
             Command::Run(args) => containers::run(global, *args).await,
             Command::Ps(args) => containers::ps(global, args).await,
             Command::Logs(args) => containers::logs(global, args).await,
@@ -189,11 +216,17 @@ fn answer(
             Command::Watch(args) => kv::watch::watch(&session()?, args).await,
             Command::ExecWatch(args) => kv::watch::exec_watch(&session()?, args).await,
             Command::Member(args) => kv::members::member(&session()?, args.command).await,
+            Command::User(args) => kv::users::user(&session()?, args.command).await,
+            Command::Role(args) => kv::users::role(&session()?, args.command).await,
+            Command::Auth(args) => kv::users::auth(&session()?, args.command).await,
             Command::ClusterHealth(args) => kv::members::health(&session()?, args).await,
             Command::Lock(args) => lock::run(&session()?, args).await,
             Command::Elect(args) => elect::run(&session()?, args).await,
             Command::Export(args) => transfer::export(&session()?, args).await,
-            Command::Version => system::version(global).await,
+            Command::Backup(args) => backup::backup(&session()?, global.output, args).await,
+            Command::Restore(args) => backup::restore(global.output, args),
+            Command::Cert(args) => cert::run(args),
+            Command::Version => system::version(global, session()?.client()).await,
             Command::Info => system::info(global).await,
             Command::Completion { shell } => {
                 let mut script = Vec::new();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use berth_engine::{Engine, ShutdownMode};
-use berth_node::{Node, NodeConfig};
+use berth_node::{Node, NodeConfig, Proxy, ProxyConfig};
 use berth_sdk::EtcdClient;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::announce::{Announcer, Book};
-use crate::args::{DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
+use crate::args::{DevArgs, EngineArgs, EngineFlags, Global, ProxyArgs, StoreArgs, StoreFlags};
 use crate::exit::INTERRUPTED;
 use crate::terminal::EndWish;
-use crate::{config, log, notify};
+use crate::{config, log, notify, proxy, tls};
 
 /// The list of registered keys, in the engine's data directory.
 const BOOK: &str = "registered.json";
@@ -24,12 +24,11 @@ const BOOK: &str = "registered.json";
 pub(crate) async fn dev(args: DevArgs) -> anyhow::Result<()> {
     let mut ending = begin(false)?;
     need_root()?;
-    let node = start_store(&mut ending, &args.store, &args.data_dir.join("store")).await?;
-    let addresses = node
-        .client_addrs()
-        .iter()
-        .map(|address| format!("http://{address}"));
-    let store = EtcdClient::from_list(&addresses.collect::<Vec<_>>().join(","))?;
+    let config = config::node(&args.store, &args.data_dir.join("store"))?;
+    let settings = config.tls.client.clone();
+    let node = start_node(&mut ending, config).await?;
+    let tls = tls::of_own_store(&settings)?;
+    let store = EtcdClient::from_list(&node.client_urls().join(","))?.with_tls(tls);
     let data_dir = args.data_dir.join("engine");
     let half = match start_engine(&mut ending, &args.engine, &data_dir, Some(store)).await {
         Ok(half) => half,
@@ -59,7 +58,8 @@ pub(crate) async fn engine(args: EngineArgs) -> anyhow::Result<()> {
     let mut ending = begin(args.until_stdin_ends)?;
     need_root()?;
     let store = args.store.as_deref().map(EtcdClient::from_list).transpose();
-    let store = store.context("--store")?;
+    let store_tls = tls::of_engine(&args.store_tls)?;
+    let store = store.context("--store")?.map(|store| store.with_tls(store_tls));
     if store.is_none() {
         tracing::warn!("no --store is given: containers are not registered");
     }
@@ -84,6 +84,28 @@ pub(crate) fn member(config: NodeConfig) -> anyhow::Result<()> {
         ending.during(node.shutdown()).await;
         Ok(())
     })
+}
+
+/// Runs a gateway.
+pub(crate) async fn proxy(global: &Global, args: &ProxyArgs) -> anyhow::Result<()> {
+    let ending = begin(false)?;
+    forward(ending, proxy::settings(global, args)?).await
+}
+
+/// Runs a gateway, to its end. The log is there already.
+pub(crate) fn gateway(config: ProxyConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async { forward(Ending::new(false)?, config).await })
+}
+
+async fn forward(mut ending: Ending, config: ProxyConfig) -> anyhow::Result<()> {
+    let gateway = ending.during(Proxy::start(config)).await?;
+    let addresses: Vec<String> = gateway.addrs().iter().map(ToString::to_string).collect();
+    tracing::info!(client = %addresses.join(","), "gateway ready");
+    notify::ready();
+    ending.wished().await;
+    ending.during(gateway.shutdown()).await;
+    Ok(())
 }
 
 /// Each watcher, client and container costs a descriptor; the default of 1024 is for programs of another kind.
@@ -112,6 +134,7 @@ async fn start_store(ending: &mut Ending, flags: &StoreFlags, data_dir: &Path) -
 }
 
 async fn start_node(ending: &mut Ending, config: NodeConfig) -> anyhow::Result<Node> {
+    tls::make_own(&config)?;
     let data_dir = config.data_dir.clone();
     let node = ending.during(Node::start(config)).await?;
     let addresses: Vec<String> = node.client_addrs().iter().map(ToString::to_string).collect();
@@ -144,6 +167,7 @@ async fn start_engine(
         }
     };
     let announcer = store.map(|store| {
+        let store = config::with_user(store, flags.store_username.as_deref());
         let announcer = Announcer::new(store, &flags.prefix, flags.ttl, book);
         let (stop, stopped) = oneshot::channel();
         (stop, tokio::spawn(announcer.run(engine.registrations(), stopped)))

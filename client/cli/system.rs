@@ -13,9 +13,8 @@ use crate::terminal::{print, print_line, tell};
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The versions of everything that answers. Fails when neither engine nor store does.
-pub(crate) async fn version(global: &Global) -> Outcome {
+pub(crate) async fn version(global: &Global, store: &EtcdClient) -> Outcome {
     let client = client(global)?;
-    let store = EtcdClient::from_list(&global.endpoints)?;
     let (engine, store) = tokio::join!(client.version(), store.version());
     let code = if engine.is_err() && store.is_err() {
         FAILED

@@ -25,6 +25,11 @@ pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
+/// Writes text to standard error at once.
+pub(crate) fn note_part(text: &str) -> io::Result<()> {
+    write_all(&mut io::stderr().lock(), text.as_bytes())
+}
+
 /// Writes output of a container to the stream that it was written to there.
 pub(crate) fn write_frame(frame: &Frame) -> io::Result<()> {
     match frame.stream {

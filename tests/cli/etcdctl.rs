@@ -11,7 +11,7 @@ use berth_harness::{Etcd, Finished, Process, Scratch, run, until};
 use crate::berth;
 
 /// The reference.
-const REAL: &str = "/usr/bin/etcdctl";
+pub(crate) const REAL: &str = "/usr/bin/etcdctl";
 
 /// Longest time of one command.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -20,14 +20,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// the program's run begins. A line in front of which `TEXT |` stands gets the text on standard input.
 const TABLE: &str = include_str!("etcdctl/table.txt");
 
-struct Ctl {
-    program: PathBuf,
-    prefix: &'static str,
-    base: u64,
+pub(crate) struct Ctl {
+    pub(crate) program: PathBuf,
+    pub(crate) prefix: &'static str,
+    pub(crate) base: u64,
 }
 
 impl Ctl {
-    fn run(&self, url: &str, line: &str) -> Finished {
+    pub(crate) fn run(&self, url: &str, line: &str) -> Finished {
         let (input, line) = match line.split_once(" | ") {
             Some((input, line)) => (Some(input.replace("\\n", "\n")), line),
             None => (None, line),
@@ -54,7 +54,7 @@ impl Ctl {
 
     /// What is to be the same: names, indexes and times of the run are taken out, and of a help only the first line
     /// counts, for its sentences are berth's own.
-    fn normal(&self, finished: &Finished) -> (i32, String, String) {
+    pub(crate) fn normal(&self, finished: &Finished) -> (i32, String, String) {
         let stdout = if finished.stdout.starts_with("Incorrect Usage") || finished.stdout.starts_with("NAME:")
         {
             finished.stdout.lines().next().unwrap_or_default()
@@ -99,7 +99,7 @@ fn index(etcd: &Etcd) -> u64 {
     answer.header("x-etcd-index").unwrap().parse().unwrap()
 }
 
-fn named_etcdctl(folder: &Path) -> PathBuf {
+pub(crate) fn named_etcdctl(folder: &Path) -> PathBuf {
     let link = folder.join("etcdctl");
     symlink(berth().program(), &link).unwrap();
     link
@@ -176,11 +176,11 @@ fn what_berth_is_not_is_refused_by_name() {
         "{}",
         file.stderr
     );
-    let auth = refused(("ETCDCTL_API", "2"), &["user", "list"]);
+    let backup = refused(("ETCDCTL_API", "2"), &["backup"]);
     assert!(
-        auth.code == 3 && auth.stderr.contains("etcdctl user"),
+        backup.code == 3 && backup.stderr.contains("etcdctl backup"),
         "{}",
-        auth.stderr
+        backup.stderr
     );
 }
 

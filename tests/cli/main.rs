@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod backup;
+mod config_file;
 mod containers;
 mod demo;
 mod dev;
+mod elect;
 mod etcd_name;
 mod etcdctl;
+mod etcdctl_auth;
 mod keys;
 
 use berth_harness::Berth;
@@ -37,7 +41,12 @@ fn help_names_every_command() {
         "lock",
         "elect",
         "export",
+        "backup",
+        "restore",
         "member",
+        "user",
+        "role",
+        "auth",
         "cluster-health",
         "completion",
     ] {

@@ -1,11 +1,24 @@
 //! Clusters of several members as processes: what was acknowledged stays, whoever is killed, stopped, cut off or late.
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod behind;
+mod clocks;
 mod forming;
+mod history;
 mod kills;
+mod membership;
+mod membership_clients;
+mod membership_refused;
+mod metrics;
+mod nemesis;
 mod partitions;
+mod planted;
+mod power;
+mod proxy;
 mod quorum;
+mod recorder;
+mod srv;
 mod workload;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -125,7 +125,7 @@ impl Report {
             indices.windows(2).all(|pair| pair[0] < pair[1]),
             "an index was given twice"
         );
-        for at in 0..cluster.members().len() {
+        for at in cluster.present() {
             let stored = until("a listing with a quorum", Duration::from_secs(20), || {
                 let target = "/v2/keys/w?recursive=true&quorum=true";
                 let answer = send(cluster.client(at), "GET", target, "")?;

@@ -1,12 +1,23 @@
 //! The Engine API driven by the stock docker clients: every case runs once for each client version on this machine.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod archive;
+mod commit;
+mod devices;
 mod exec;
 mod faults;
+mod guarded_store;
+mod health;
 mod isolation;
+mod logs;
+mod modes;
+mod pause;
+mod prune;
 mod registration;
 mod restart;
+mod stats;
 mod transcript;
+mod volumes;
 
 use berth_harness::{Berth, DockerCli, Engine, Scratch, busybox_rootfs, clients, need_root};
 

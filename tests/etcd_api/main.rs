@@ -1,6 +1,7 @@
 //! The keys API from outside: case files, watches and TTLs, against Berth and against real etcd 3.4.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod auth;
 mod cases;
 mod curl;
 mod differential;

@@ -64,6 +64,20 @@ fn a_full_disk_refuses_writes_and_keeps_reads() {
     assert!(refused.text().contains("disk"), "{}", refused.text());
     let read = request(store.address(), "GET", "/v2/keys/big/0", &[], b"").unwrap();
     assert_eq!(read.status, 200, "reads go on");
+    let health = || {
+        request(store.address(), "GET", "/health", &[], b"")
+            .unwrap()
+            .status
+    };
+    assert_eq!(health(), 503, "a member that takes no writes is not healthy");
+    let metrics = request(store.address(), "GET", "/metrics", &[], b"")
+        .unwrap()
+        .text();
+    assert!(metrics.contains("berth_disk_has_room 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("berth_health_failures_total{reason=\"disk_full\"} 1\n"),
+        "{metrics}"
+    );
     std::fs::remove_file(&ballast).unwrap();
     until(
         "a write after there is room again",
@@ -73,6 +87,9 @@ fn a_full_disk_refuses_writes_and_keeps_reads() {
             matches!(answer.status, 200 | 201).then_some(())
         },
     );
+    until("a healthy member", Duration::from_secs(20), || {
+        (health() == 200).then_some(())
+    });
     store.kill();
     store.restart();
     for number in 0..acknowledged {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::config_yaml::Setting;
 
 /// The words cannot be read.
 pub(crate) const UNREADABLE: u8 = 2;
@@ -173,8 +176,16 @@ const FLAGS: &[(&str, Kind, &str)] = &[
     ("logger", Kind::Only(&["zap", "capnslog"]), ""),
     ("log-outputs", Kind::Only(&["default", "stderr"]), ""),
     ("log-output", Kind::Only(&["default", "stderr"]), ""),
-    ("proxy", Kind::Only(&["off"]), ""),
-    ("config-file", NOT_YET, ""),
+    (
+        "proxy",
+        Kind::Text,
+        "on, or readonly: a gateway to the members of --initial-cluster (off)",
+    ),
+    (
+        "config-file",
+        Kind::Text,
+        "YAML file with flags by their names; all other flags and variables are ignored then",
+    ),
     ("wal-dir", NOT_YET, ""),
     ("listen-metrics-urls", NOT_YET, ""),
     (
@@ -182,33 +193,128 @@ const FLAGS: &[(&str, Kind, &str)] = &[
         Kind::Text,
         "directory where the members that form the cluster find each other",
     ),
-    ("discovery-srv", NOT_YET, ""),
-    ("discovery-srv-name", NOT_YET, ""),
+    (
+        "discovery-srv",
+        Kind::Text,
+        "domain whose SRV records name the members that form the cluster",
+    ),
+    (
+        "discovery-srv-name",
+        Kind::Text,
+        "of several clusters of the domain: _etcd-server-NAME._tcp",
+    ),
+    (
+        "dns-server",
+        Kind::Text,
+        "IP:PORT that is asked for them, of berth (those of /etc/resolv.conf)",
+    ),
     ("discovery-proxy", NOT_YET, ""),
     ("discovery-fallback", Kind::Only(&["", "exit"]), ""),
-    ("proxy-failure-wait", NOT_YET, ""),
-    ("proxy-refresh-interval", NOT_YET, ""),
-    ("proxy-dial-timeout", NOT_YET, ""),
-    ("proxy-write-timeout", NOT_YET, ""),
-    ("proxy-read-timeout", NOT_YET, ""),
-    ("ca-file", NOT_YET, ""),
-    ("cert-file", NOT_YET, ""),
-    ("key-file", NOT_YET, ""),
-    ("trusted-ca-file", NOT_YET, ""),
-    ("client-crl-file", NOT_YET, ""),
-    ("client-cert-allowed-hostname", NOT_YET, ""),
-    ("peer-ca-file", NOT_YET, ""),
-    ("peer-cert-file", NOT_YET, ""),
-    ("peer-key-file", NOT_YET, ""),
-    ("peer-trusted-ca-file", NOT_YET, ""),
-    ("peer-crl-file", NOT_YET, ""),
-    ("peer-cert-allowed-cn", NOT_YET, ""),
-    ("peer-cert-allowed-hostname", NOT_YET, ""),
+    (
+        "proxy-failure-wait",
+        Kind::Text,
+        "milliseconds that a member which failed is not tried again (5000)",
+    ),
+    (
+        "proxy-refresh-interval",
+        Kind::Text,
+        "milliseconds between two looks at the list of members (30000)",
+    ),
+    (
+        "proxy-dial-timeout",
+        Kind::Text,
+        "milliseconds for a connection to a member (1000)",
+    ),
+    (
+        "proxy-write-timeout",
+        Kind::Text,
+        "milliseconds in which what was sent has to arrive (5000; 0: no limit)",
+    ),
+    (
+        "proxy-read-timeout",
+        Kind::Text,
+        "milliseconds in which an answer has to begin (0: no limit)",
+    ),
+    (
+        "ca-file",
+        Kind::Text,
+        "the old name of --trusted-ca-file with --client-cert-auth",
+    ),
+    (
+        "cert-file",
+        Kind::Text,
+        "certificate for clients, PEM; for https URLs",
+    ),
+    ("key-file", Kind::Text, "its private key, PEM"),
+    (
+        "trusted-ca-file",
+        Kind::Text,
+        "authorities of the clients' certificates, PEM; by itself it demands none",
+    ),
+    ("client-crl-file", Kind::Text, "revoked certificates of clients"),
+    (
+        "client-cert-allowed-hostname",
+        Kind::Text,
+        "names of which clients' certificates must have one",
+    ),
+    (
+        "peer-ca-file",
+        Kind::Text,
+        "the old name of --peer-trusted-ca-file with --peer-client-cert-auth",
+    ),
+    (
+        "peer-cert-file",
+        Kind::Text,
+        "certificate for the other members, PEM",
+    ),
+    ("peer-key-file", Kind::Text, "its private key, PEM"),
+    (
+        "peer-trusted-ca-file",
+        Kind::Text,
+        "authorities of the members' certificates, PEM",
+    ),
+    ("peer-crl-file", Kind::Text, "revoked certificates of members"),
+    (
+        "peer-cert-allowed-cn",
+        Kind::Text,
+        "common names of the members that are let in",
+    ),
+    (
+        "peer-cert-allowed-hostname",
+        Kind::Text,
+        "names of which members' certificates must have one",
+    ),
     ("cipher-suites", NOT_YET, ""),
-    ("client-cert-auth", NOT_YET_BOOL, ""),
-    ("auto-tls", NOT_YET_BOOL, ""),
-    ("peer-client-cert-auth", NOT_YET_BOOL, ""),
-    ("peer-auto-tls", NOT_YET_BOOL, ""),
+    (
+        "client-cert-auth",
+        Kind::Bool,
+        "demand a certificate of --trusted-ca-file from every client",
+    ),
+    (
+        "auto-tls",
+        Kind::Bool,
+        "serve clients with a certificate that the member makes for itself",
+    ),
+    (
+        "peer-client-cert-auth",
+        Kind::Bool,
+        "demand a certificate of --peer-trusted-ca-file from every member",
+    ),
+    (
+        "peer-auto-tls",
+        Kind::Bool,
+        "speak to the other members with certificates of their own making",
+    ),
+    (
+        "client-cert-allowed-cn",
+        Kind::Text,
+        "common names of the clients that are let in",
+    ),
+    (
+        "experimental-peer-skip-client-san-verification",
+        Kind::Bool,
+        "let members call from addresses that their certificates do not name",
+    ),
     ("force-new-cluster", NOT_YET_BOOL, ""),
     ("enable-pprof", NOT_YET_BOOL, ""),
     ("peers", Kind::Gone("name the members with --initial-cluster"), ""),
@@ -231,7 +337,8 @@ const FLAGS: &[(&str, Kind, &str)] = &[
     ("snapshot", Kind::IdleBool, ""),
     ("v", Kind::IdleBool, ""),
     ("vv", Kind::IdleBool, ""),
-    // For what works otherwise here: old files are removed, members cannot be changed, and there is no v3 API.
+    // For what works otherwise here: old files are removed, unsafe changes of the members are always refused, and there is no
+    // v3 API.
     ("max-snapshots", Kind::Idle, ""),
     ("max-wals", Kind::Idle, ""),
     ("strict-reconfig-check", Kind::IdleBool, ""),
@@ -260,7 +367,13 @@ pub(crate) fn described() -> impl Iterator<Item = (&'static str, &'static str)> 
 }
 
 /// Reads a command line without the program's name, and the environment.
-pub(crate) fn read(words: &[OsString], environment: &[(String, String)]) -> Result<Wish, Refused> {
+///
+/// The file that they name is read by `load`.
+pub(crate) fn read(
+    words: &[OsString],
+    environment: &[(String, String)],
+    load: &dyn Fn(&Path) -> Result<Vec<Setting>, String>,
+) -> Result<Wish, Refused> {
     let mut line = Line::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -300,6 +413,10 @@ pub(crate) fn read(words: &[OsString], environment: &[(String, String)]) -> Resu
         return Ok(Wish::Version);
     }
     line.take_environment(environment)?;
+    let file = line.get("config-file").filter(|file| !file.is_empty());
+    if let Some(file) = file.map(PathBuf::from) {
+        line.take_file(load(&file).map_err(refuse)?)?;
+    }
     line.check()?;
     Ok(Wish::Serve(line))
 }
@@ -342,6 +459,36 @@ impl Line {
                     .take(name, *kind, value)
                     .map_err(|why| unreadable(format!("{why} for {variable}: parse error")))?,
             }
+        }
+        Ok(())
+    }
+
+    /// A file counts alone, as in etcd.
+    fn take_file(&mut self, settings: Vec<Setting>) -> Result<(), Refused> {
+        let ignored: Vec<String> = self
+            .given
+            .keys()
+            .filter(|name| **name != "config-file")
+            .map(|name| format!("--{name}"))
+            .collect();
+        if !ignored.is_empty() {
+            let ignored = ignored.join(", ");
+            self.warnings.push(format!(
+                "--config-file: the file counts alone, {ignored} is ignored"
+            ));
+        }
+        self.given.clear();
+        for setting in settings {
+            let Setting { name, value, place } = setting;
+            let known = FLAGS
+                .iter()
+                .find(|(known, kind, _)| *known == name && !matches!(kind, Kind::Gone(_)));
+            let known = known.filter(|(known, _, _)| !matches!(*known, "config-file" | "version"));
+            let Some((name, kind, _)) = known else {
+                return Err(refuse(format!("{place}: there is no such setting")));
+            };
+            self.take(name, *kind, &value)
+                .map_err(|why| refuse(format!("{place}: {why}")))?;
         }
         Ok(())
     }
@@ -390,7 +537,19 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        read(&words, &environment)
+        read(&words, &environment, &|file| {
+            let setting = |name: &str, value: &str| Setting {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                place: format!("{} line 1: {name}", file.display()),
+            };
+            match file.to_str() {
+                Some("sound") => Ok(vec![setting("name", "file"), setting("debug", "true")]),
+                Some("odd") => Ok(vec![setting("nam", "file")]),
+                Some("bad") => Ok(vec![setting("debug", "perhaps")]),
+                _ => Err("gone: no such file".to_owned()),
+            }
+        })
     }
 
     fn served(words: &str, environment: &[(&str, &str)]) -> Line {
@@ -435,6 +594,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_counts_alone() {
+        let line = served("--name flag --config-file sound", &[("ETCD_CORS", "*")]);
+        assert_eq!(
+            (line.get("name"), line.get("debug"), line.get("cors")),
+            (Some("file"), Some("true"), None)
+        );
+        assert_eq!(
+            line.warnings,
+            ["--config-file: the file counts alone, --cors, --name is ignored"]
+        );
+        let line = served("", &[("ETCD_CONFIG_FILE", "sound")]);
+        assert_eq!((line.get("name"), line.warnings.len()), (Some("file"), 0));
+    }
+
+    #[test]
     fn what_is_not_there_is_refused_by_name() {
         for (words, code, text) in [
             ("--nonsense", 2, "flag provided but not defined: -nonsense"),
@@ -449,11 +623,18 @@ mod tests {
                 2,
                 "invalid boolean value \"maybe\" for -debug: parse error",
             ),
-            ("--cert-file a", 1, "--cert-file is not supported yet"),
-            ("--client-cert-auth", 1, "--client-cert-auth is not supported yet"),
-            ("--proxy on", 1, "--proxy \"on\" is not supported: it can be off"),
-            ("--discovery-srv x", 1, "--discovery-srv is not supported yet"),
-            ("--config-file x", 1, "--config-file is not supported yet"),
+            ("--cipher-suites a", 1, "--cipher-suites is not supported yet"),
+            ("--config-file x", 1, "gone: no such file"),
+            (
+                "--config-file odd",
+                1,
+                "odd line 1: nam: there is no such setting",
+            ),
+            (
+                "--config-file bad",
+                1,
+                "bad line 1: debug: invalid boolean value \"perhaps\"",
+            ),
             (
                 "--enable-v2=false",
                 1,

@@ -26,18 +26,27 @@ pub(crate) struct StoreClient {
     /// Print every request as a curl command line to standard error
     #[arg(long)]
     pub(crate) debug: bool,
-    /// User of the store
-    #[arg(short = 'u', long, value_name = "NAME:PASSWORD")]
+    /// User of the store; the password is asked for if it is left out
+    #[arg(
+        short = 'u',
+        long,
+        env = "ETCDCTL_USERNAME",
+        hide_env_values = true,
+        value_name = "NAME[:PASSWORD]"
+    )]
     pub(crate) username: Option<String>,
-    /// Not supported: the connection is not encrypted
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub(crate) cert_file: Option<String>,
-    /// Not supported: the connection is not encrypted
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub(crate) key_file: Option<String>,
-    /// Not supported: the connection is not encrypted
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub(crate) ca_file: Option<String>,
+    /// Certificate that is shown to https members, PEM
+    #[arg(long, env = "ETCDCTL_CERT_FILE", value_name = "FILE")]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// Private key of --cert-file, PEM
+    #[arg(long, env = "ETCDCTL_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Authorities of the members' certificates, PEM; those of the system without it
+    #[arg(long, env = "ETCDCTL_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Take whatever certificate a member shows: anybody in between can read and change everything
+    #[arg(long)]
+    pub(crate) insecure_skip_tls_verify: bool,
 }
 
 /// `1h2m3.5s`, `500ms`, `2us`: numbers with units, as Go writes durations; none may be negative.
@@ -276,6 +285,8 @@ pub(crate) struct ExecWatchArgs {
 ///
 /// Prints the index of the lock when it is held. The holders of one lock take turns in the order in which they came.
 /// The exit code is that of the command.
+///
+/// On a store with the lock module the lock is that of /mod/v2/lock/KEY. Elsewhere its queue are in-order keys below KEY.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LockArgs {
     /// Seconds until the lock is free when its holder is gone; it is renewed at a third of it
@@ -291,8 +302,11 @@ pub(crate) struct LockArgs {
 
 /// Take part in the election of a leader, or watch one.
 ///
-/// Prints the name of each leader, one in a line. With NAME, waits to lead, and leads until Ctrl-C; the key holds the
-/// name of the leader.
+/// Prints the name of each leader, one in a line. With NAME, waits to lead, and leads until Ctrl-C.
+///
+/// On a store with the leader module the election is that of /mod/v2/leader/KEY: GET there tells the leader's name, and
+/// those who stand lead in the order in which they came. A name stands for one: whoever comes with the name of the leader
+/// leads, too. Elsewhere the key holds the name of the leader.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ElectArgs {
     /// Seconds until another one can lead when the leader is gone; it is renewed at a third of it
@@ -344,7 +358,9 @@ pub(crate) struct ImportWords {
     pub(crate) skip_existing: bool,
 }
 
-/// List, add, remove and change members of the store.
+/// List, add, remove and change members of the store, and choose the one that leads.
+///
+/// A member that is added gets its vote by itself when it has caught up.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MemberArgs {
     #[command(subcommand)]
@@ -374,6 +390,12 @@ pub(crate) enum MemberCommand {
         id: String,
         /// Where the other members will reach it, separated by commas
         peer_urls: String,
+    },
+    /// Make another member lead
+    MoveLeader {
+        /// Its id or name; the member that has most of the log if it is left out
+        #[arg(value_name = "ID|NAME")]
+        member: Option<String>,
     },
 }
 

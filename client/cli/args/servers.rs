@@ -1,8 +1,12 @@
 //! Flags of the servers and of the demo.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use berth_node::ClientLimits;
 use clap::Args;
+
+use super::tls::{StoreTlsFlags, TlsFlags};
 
 /// Flags of a store.
 #[derive(Debug, Clone, Args)]
@@ -62,7 +66,18 @@ pub(crate) struct StoreFlags {
     /// Beforehand: curl URL/_config/size -X PUT -d value=3
     #[arg(long, env = "BERTH_DISCOVERY", value_name = "URL", help_heading = "Store")]
     pub(crate) discovery: Option<String>,
-    /// new: the members named form a cluster now. existing: the cluster is there
+    /// Domain whose SRV records name the members that form the cluster, in place of --initial-cluster
+    ///
+    /// _etcd-server._tcp.DOMAIN and _etcd-server-ssl._tcp.DOMAIN are asked for; this member is known by its address.
+    #[arg(long, env = "BERTH_DISCOVERY_SRV", value_name = "DOMAIN", help_heading = "Store")]
+    pub(crate) discovery_srv: Option<String>,
+    /// Of several clusters of the domain: _etcd-server-NAME._tcp
+    #[arg(long, env = "BERTH_DISCOVERY_SRV_NAME", value_name = "NAME", help_heading = "Store")]
+    pub(crate) discovery_srv_name: Option<String>,
+    /// Server that is asked for the records; those of /etc/resolv.conf unless given
+    #[arg(long, env = "BERTH_DNS_SERVER", value_name = "IP:PORT", help_heading = "Store")]
+    pub(crate) dns_server: Option<SocketAddr>,
+    /// new: the members named form a cluster now. existing: this one was added to a cluster that is there, and joins it
     #[arg(
         long,
         env = "BERTH_INITIAL_CLUSTER_STATE",
@@ -109,6 +124,36 @@ pub(crate) struct StoreFlags {
         help_heading = "Store"
     )]
     pub(crate) election_timeout: u64,
+    /// Connections of all clients; more wait until others end. A low limit of open files lowers it
+    #[arg(
+        long,
+        env = "BERTH_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = ClientLimits::default().connections,
+        value_parser = at_least_one,
+        help_heading = "Store"
+    )]
+    pub(crate) max_connections: usize,
+    /// Connections from one address (IPv6: from one /64 network); another one is closed at once
+    #[arg(
+        long,
+        env = "BERTH_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value_t = ClientLimits::default().connections_per_address,
+        value_parser = at_least_one,
+        help_heading = "Store"
+    )]
+    pub(crate) max_connections_per_address: usize,
+    /// Open watches; another one is refused with 503
+    #[arg(
+        long,
+        env = "BERTH_MAX_WATCHES",
+        value_name = "N",
+        default_value_t = ClientLimits::default().watches,
+        value_parser = at_least_one,
+        help_heading = "Store"
+    )]
+    pub(crate) max_watches: usize,
     /// Origins whose web pages may read answers, separated by commas; * for all
     #[arg(
         long,
@@ -118,6 +163,16 @@ pub(crate) struct StoreFlags {
         help_heading = "Store"
     )]
     pub(crate) cors: String,
+    #[command(flatten)]
+    pub(crate) tls: TlsFlags,
+}
+
+/// A bound of nothing would serve nobody.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a number of at least 1".to_owned()),
+        Ok(count) => Ok(count),
+    }
 }
 
 /// Flags of an engine.
@@ -188,6 +243,15 @@ pub(crate) struct EngineFlags {
         help_heading = "Engine"
     )]
     pub(crate) ttl: u64,
+    /// User of the store that registers containers, where `berth auth enable` was said
+    #[arg(
+        long,
+        env = "BERTH_STORE_USERNAME",
+        hide_env_values = true,
+        value_name = "NAME:PASSWORD",
+        help_heading = "Engine"
+    )]
+    pub(crate) store_username: Option<String>,
     /// Directory of the store that containers are registered in
     #[arg(
         long,
@@ -209,6 +273,11 @@ pub(crate) struct EngineFlags {
 /// it cleanly, and a second start on the same data goes on where it was.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DevArgs {
+    /// TOML file with flags of this command by their names; flags and variables count before it
+    ///
+    /// For example: listen-client = ["10.0.0.1:2379"]
+    #[arg(long, env = "BERTH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Directory for all data: store/ and engine/ below it
     #[arg(
         long,
@@ -228,6 +297,11 @@ pub(crate) struct DevArgs {
 /// It answers etcd's v2 keys API. A write is on the disk before it is answered.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StoreArgs {
+    /// TOML file with flags of this command by their names; flags and variables count before it
+    ///
+    /// For example: listen-client = ["10.0.0.1:2379"]
+    #[arg(long, env = "BERTH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Directory for the data; one store at a time may use it
     #[arg(
         long,
@@ -248,6 +322,11 @@ pub(crate) struct StoreArgs {
 /// It answers the Docker Engine API and registers running containers in the store given with --store.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EngineArgs {
+    /// TOML file with flags of this command by their names; flags and variables count before it
+    ///
+    /// For example: listen-client = ["10.0.0.1:2379"]
+    #[arg(long, env = "BERTH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Directory for images, containers and records; one engine at a time may use it
     #[arg(
         long,
@@ -259,6 +338,8 @@ pub(crate) struct EngineArgs {
     /// Members of the store to register containers in; without it none are registered
     #[arg(long, env = "BERTH_STORE", value_name = "URL[,URL]")]
     pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) store_tls: StoreTlsFlags,
     #[command(flatten)]
     pub(crate) engine: EngineFlags,
     /// End when standard input does

@@ -4,7 +4,7 @@ use super::*;
 
 fn settled(words: &str) -> Result<Settings, Refused> {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
-    match words::read(&words, &[])? {
+    match words::read(&words, &[], &|_| Err(String::new()))? {
         Wish::Serve(line) => settle(&line),
         other @ (Wish::Version | Wish::Help) => panic!("{other:?}"),
     }
@@ -111,12 +111,12 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "invalid value \"x\" for flag -heartbeat-interval: parse error",
     ),
     (
-        "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls http://h:1",
-        "--listen-client-urls \"https://127.0.0.1:1\": https is not supported yet",
+        "--listen-client-urls unix://127.0.0.1:1 --advertise-client-urls http://h:1",
+        "--listen-client-urls \"unix://127.0.0.1:1\": unix is not supported yet",
     ),
     (
         "--listen-peer-urls 127.0.0.1:1",
-        "--listen-peer-urls \"127.0.0.1:1\": it must be http://HOST:PORT",
+        "--listen-peer-urls \"127.0.0.1:1\": it must be http://HOST:PORT or https://HOST:PORT",
     ),
     (
         "--advertise-client-urls http://h",

@@ -1,7 +1,8 @@
 //! The addresses of a member: etcd's URLs, and the HOST:PORT of its first releases.
 
 use crate::args::etcd::{Line, Refused, refuse};
-use crate::etcd::{CLIENTS, PEERS, USUAL_PEERS};
+use crate::etcd::{CLIENTS, PEERS, USUAL_PEERS, tls};
+use crate::tls::Kind;
 
 /// Where a member listens, and what it tells others.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,20 +15,24 @@ pub(crate) struct Urls {
 struct Names {
     listen: &'static str,
     advertise: &'static str,
+    kind: Kind,
     /// Of 0.4.
     bind: &'static str,
     addr: &'static str,
 }
 
+const CLIENT_NAMES: Names = Names {
+    listen: "listen-client-urls",
+    advertise: "advertise-client-urls",
+    kind: Kind::Clients,
+    bind: "bind-addr",
+    addr: "addr",
+};
+
 impl Urls {
     /// Those for clients.
     pub(crate) fn clients(line: &Line) -> Result<Urls, Refused> {
-        let names = Names {
-            listen: "listen-client-urls",
-            advertise: "advertise-client-urls",
-            bind: "bind-addr",
-            addr: "addr",
-        };
+        let names = CLIENT_NAMES;
         let given = |name| line.get(name).is_some_and(|text| !text.is_empty());
         if given(names.listen) && !given(names.advertise) && !given(names.addr) {
             return Err(refuse(
@@ -37,11 +42,17 @@ impl Urls {
         Urls::read(line, &names, CLIENTS)
     }
 
+    /// Those for clients of a gateway, of which nobody is told.
+    pub(crate) fn of_gateway(line: &Line) -> Result<Urls, Refused> {
+        Urls::read(line, &CLIENT_NAMES, CLIENTS)
+    }
+
     /// Those for other members.
     pub(crate) fn peers(line: &Line) -> Result<Urls, Refused> {
         let names = Names {
             listen: "listen-peer-urls",
             advertise: "initial-advertise-peer-urls",
+            kind: Kind::Peers,
             bind: "peer-bind-addr",
             addr: "peer-addr",
         };
@@ -55,19 +66,21 @@ impl Urls {
                 return Err(refuse(format!("--{url} and --{old} cannot both be given")));
             }
         }
+        // Without a scheme, a certificate says it.
+        let secure = tls::asked(line, names.kind).is_there();
         let port = match get(names.addr) {
             Some(text) => Some(host_and_port(names.addr, text, None)?.1),
             None => None,
         };
         let listen = match (get(names.listen), get(names.bind), get(names.addr)) {
             (Some(urls), _, _) => list(names.listen, urls)?,
-            (None, Some(bind), _) => vec![url(host_and_port(names.bind, bind, port)?)],
-            (None, None, Some(addr)) => vec![url(host_and_port(names.addr, addr, None)?)],
+            (None, Some(bind), _) => vec![url(host_and_port(names.bind, bind, port)?, secure)],
+            (None, None, Some(addr)) => vec![url(host_and_port(names.addr, addr, None)?, secure)],
             (None, None, None) => list(names.listen, default)?,
         };
         let advertise = match (get(names.advertise), get(names.addr), get(names.bind)) {
             (Some(urls), _, _) => list(names.advertise, urls)?,
-            (None, Some(addr), _) => vec![url(host_and_port(names.addr, addr, None)?)],
+            (None, Some(addr), _) => vec![url(host_and_port(names.addr, addr, None)?, secure)],
             (None, None, Some(_)) => listen.clone(),
             (None, None, None) => list(names.advertise, default)?,
         };
@@ -102,14 +115,16 @@ fn list(flag: &str, text: &str) -> Result<Vec<String>, Refused> {
     Ok(urls)
 }
 
-/// `http://HOST:PORT`, and nothing behind it.
+/// `http://HOST:PORT` or `https://HOST:PORT`, and nothing behind it.
 pub(crate) fn check(flag: &str, url: &str) -> Result<(), Refused> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(refuse(format!("{flag} {url:?}: it must be http://HOST:PORT")));
+        return Err(refuse(format!(
+            "{flag} {url:?}: it must be http://HOST:PORT or https://HOST:PORT"
+        )));
     };
     match scheme {
-        "http" => {}
-        "https" | "unix" | "unixs" => {
+        "http" | "https" => {}
+        "unix" | "unixs" => {
             return Err(refuse(format!("{flag} {url:?}: {scheme} is not supported yet")));
         }
         _ => {
@@ -146,6 +161,7 @@ fn host_and_port(flag: &str, text: &str, port: Option<u16>) -> Result<(String, u
     }
 }
 
-fn url((host, port): (String, u16)) -> String {
-    format!("http://{host}:{port}")
+fn url((host, port): (String, u16), secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{host}:{port}")
 }

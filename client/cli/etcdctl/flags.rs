@@ -12,7 +12,12 @@ pub(super) enum Kind {
     Text,
     Number,
     Time,
+    /// A text, any number of times.
+    List,
 }
+
+/// What is between the texts of a list: no word has it.
+const BETWEEN: char = '\0';
 
 /// A flag of a command: its names, long one first, and what the help says.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +39,12 @@ impl Given {
     /// A text that is not empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// All texts of a list, empty ones too.
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let texts = self.0.get(name).map(|texts| texts.split(BETWEEN));
+        texts.into_iter().flatten().map(str::to_owned).collect()
     }
 
     pub(super) fn number(&self, name: &str) -> i64 {
@@ -109,7 +120,7 @@ pub(super) fn parse(flags: &[Flag], words: &[String]) -> Result<(Given, Vec<Stri
         let value = match (value, flag.kind) {
             (Some(value), _) => value.to_owned(),
             (None, Kind::Bool) => "true".to_owned(),
-            (None, Kind::Text | Kind::Number | Kind::Time) => {
+            (None, Kind::Text | Kind::Number | Kind::Time | Kind::List) => {
                 let value = words.get(at);
                 at += 1;
                 value
@@ -117,14 +128,18 @@ pub(super) fn parse(flags: &[Flag], words: &[String]) -> Result<(Given, Vec<Stri
                     .clone()
             }
         };
-        given.0.insert(flag.names[0], checked(flag.kind, name, &value)?);
+        let mut value = checked(flag.kind, name, &value)?;
+        if let Some(before) = given.0.get(flag.names[0]).filter(|_| flag.kind == Kind::List) {
+            value = format!("{before}{BETWEEN}{value}");
+        }
+        given.0.insert(flag.names[0], value);
     }
     Ok((given, words.get(at..).unwrap_or_default().to_vec()))
 }
 
 fn checked(kind: Kind, name: &str, value: &str) -> Result<String, String> {
     match kind {
-        Kind::Text => Ok(value.to_owned()),
+        Kind::Text | Kind::List => Ok(value.to_owned()),
         Kind::Bool => match value {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok("true".to_owned()),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok("false".to_owned()),

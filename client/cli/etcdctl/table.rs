@@ -30,7 +30,11 @@ pub(super) const GLOBAL: &[Flag] = &[
     ),
     flag(&["no-sync"], Kind::Bool, "ask only the members that are given"),
     flag(&["output", "o"], Kind::Text, "simple, extended or json"),
-    flag(&["discovery-srv", "D"], Kind::Text, "not supported"),
+    flag(
+        &["discovery-srv", "D"],
+        Kind::Text,
+        "domain name to query for SRV records describing cluster endpoints",
+    ),
     flag(&["insecure-discovery"], Kind::Bool, "not supported"),
     flag(&["peers", "C"], Kind::Text, "as --endpoints"),
     flag(&["endpoint"], Kind::Text, "as --endpoints"),
@@ -39,9 +43,9 @@ pub(super) const GLOBAL: &[Flag] = &[
         Kind::Text,
         "members of the store, separated by commas (default: \"http://127.0.0.1:2379,http://127.0.0.1:4001\")",
     ),
-    flag(&["cert-file"], Kind::Text, "not supported"),
-    flag(&["key-file"], Kind::Text, "not supported"),
-    flag(&["ca-file"], Kind::Text, "not supported"),
+    flag(&["cert-file"], Kind::Text, "certificate that is shown to https members, PEM"),
+    flag(&["key-file"], Kind::Text, "private key of --cert-file, PEM"),
+    flag(&["ca-file"], Kind::Text, "authorities of the members' certificates, PEM"),
     flag(
         &["username", "u"],
         Kind::Text,
@@ -196,10 +200,30 @@ pub(super) const WORDS: &[Word] = &[
         usage: "list | add <name> <peerURL> | remove <id> | update <id> <peerURL,...>",
         flags: &[HELP],
     },
+    Word {
+        name: "user",
+        help: "list, add, remove and change users",
+        usage: "list | add <user>[:<password>] | get <user> | remove <user> | passwd <user> | \
+                grant --roles <role> <user> | revoke --roles <role> <user>",
+        flags: &[HELP],
+    },
+    Word {
+        name: "role",
+        help: "list, add, remove and change roles",
+        usage: "list | add <role> | get <role> | remove <role> | \
+                grant --path <key> --read|--write|--readwrite <role> | revoke --path <key> --read|--write|--readwrite <role>",
+        flags: &[HELP],
+    },
+    Word {
+        name: "auth",
+        help: "let users and roles count, or not",
+        usage: "enable | disable",
+        flags: &[HELP],
+    },
 ];
 
 /// Commands of etcdctl that are not here, so that they can be refused by name.
-pub(super) const ABSENT: [&str; 4] = ["backup", "user", "role", "auth"];
+pub(super) const ABSENT: [&str; 1] = ["backup"];
 
 pub(super) fn word(name: &str) -> Option<&'static Word> {
     WORDS.iter().find(|word| word.name == name)

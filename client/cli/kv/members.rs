@@ -19,6 +19,7 @@ pub(crate) async fn member(session: &Session, command: MemberCommand) -> Outcome
         MemberCommand::Add { name, peer_url } => add(session, &name, &peer_url).await,
         MemberCommand::Remove { id } => remove(session, &id).await,
         MemberCommand::Update { id, peer_urls } => update(session, &id, &peer_urls).await,
+        MemberCommand::MoveLeader { member } => move_leader(session, member).await,
     }
 }
 
@@ -106,6 +107,33 @@ async fn update(session: &Session, id: &str, peer_urls: &str) -> Outcome {
     updated.map_err(|error| session.members_failed(error))?;
     print_line(&format!("Updated member with ID {id} in cluster"))?;
     Ok(0)
+}
+
+async fn move_leader(session: &Session, member: Option<String>) -> Outcome {
+    let client = session.client();
+    let failed = |error| session.members_failed(error);
+    let members = client.members().await.map_err(failed)?;
+    let id = match &member {
+        None => None,
+        Some(wished) => Some(identify(&members, wished)?),
+    };
+    client.move_leader(id).await.map_err(failed)?;
+    let leader = client.leader().await.map_err(failed)?;
+    print_line(&format!("Member {} ({}) leads", leader.id, leader.name))?;
+    Ok(0)
+}
+
+/// The id of a member by its id or name.
+fn identify<'a>(members: &'a [Member], wished: &str) -> Result<&'a str, Failure> {
+    let named: Vec<&Member> = members
+        .iter()
+        .filter(|member| member.id == wished || member.name == wished)
+        .collect();
+    match named.as_slice() {
+        [one] => Ok(&one.id),
+        [] => Err(Failure::usage(format!("no member has the id or name {wished:?}"))),
+        [_, _, ..] => Err(Failure::usage(format!("several members have the name {wished:?}"))),
+    }
 }
 
 pub(crate) async fn health(session: &Session, args: HealthArgs) -> Outcome {

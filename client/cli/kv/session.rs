@@ -4,11 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use berth_sdk::{
-    Endpoint, EtcdClient, Failures, KeyAnswer, KeysCall, MembersError, Method, SdkError, parse_endpoints,
+    ClientTls, TlsFiles, Endpoint, EtcdClient, Failures, KeyAnswer, KeysCall, MembersError, Method, SdkError, parse_endpoints,
 };
 use tokio::time::timeout;
 
-use super::{show, words};
+use super::{show, users, words};
 use crate::args::{Format, Global, StoreClient};
 use crate::exit::{self, FAILED, Failure, NO_STORE, STORE_REFUSES};
 use crate::terminal::{note, print};
@@ -45,8 +45,10 @@ pub(crate) struct Connection {
     pub(crate) limit: Option<Duration>,
     pub(crate) total: Option<Duration>,
     pub(crate) debug: bool,
-    /// A name and a password with a colon between them.
+    /// A name and a password with a colon between them; the password is asked for without.
     pub(crate) user: Option<String>,
+    /// For members whose URLs are https.
+    pub(crate) tls: TlsFiles,
 }
 
 /// A client of the store.
@@ -62,17 +64,6 @@ pub(crate) struct Session {
 impl Session {
     /// A session of `berth`.
     pub(crate) fn open(global: &Global, store: &StoreClient) -> Result<Self, Failure> {
-        for (name, value) in [
-            ("--cert-file", &store.cert_file),
-            ("--key-file", &store.key_file),
-            ("--ca-file", &store.ca_file),
-        ] {
-            if value.is_some() {
-                return Err(Failure::usage(format!(
-                    "{name}: connections to a store over TLS are not supported"
-                )));
-            }
-        }
         let shape = match global.format {
             Format::Text => Shape::Simple,
             Format::Extended => Shape::Extended,
@@ -84,6 +75,12 @@ impl Session {
             total: store.total_timeout,
             debug: store.debug,
             user: store.username.clone(),
+            tls: TlsFiles {
+                ca: store.ca_file.clone(),
+                cert: store.cert_file.clone(),
+                key: store.key_file.clone(),
+                insecure: store.insecure_skip_tls_verify,
+            },
         };
         Self::new(connection, shape, Style::Berth)
     }
@@ -100,12 +97,22 @@ impl Session {
             client = client.with_limit(limit);
         }
         if let Some(user) = &connection.user {
-            let (name, password) = user.split_once(':').ok_or_else(|| {
-                Failure::usage(format!(
-                    "--username {user:?}: a password is needed, NAME:PASSWORD"
-                ))
-            })?;
+            let asked;
+            let (name, password) = match user.split_once(':') {
+                Some(split) => split,
+                None => {
+                    asked = users::ask(style, "Password: ")?;
+                    (user.as_str(), asked.as_str())
+                }
+            };
             client = client.with_user(name, password);
+        }
+        if !connection.tls.is_empty() {
+            let tls = ClientTls::new(&connection.tls).map_err(|error| {
+                let error = anyhow::Error::new(error);
+                Failure::usage(format!("--ca-file, --cert-file, --key-file: {error:#}"))
+            })?;
+            client = client.with_tls(Some(tls));
         }
         if connection.debug {
             client = client.with_observer(show_request);
@@ -175,6 +182,10 @@ impl Session {
 
     pub(crate) fn style(&self) -> Style {
         self.style
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.shape == Shape::Json && self.style == Style::Berth
     }
 
     pub(crate) fn is_simple(&self) -> bool {

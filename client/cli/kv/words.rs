@@ -1,6 +1,6 @@
 //! Failures in the words of etcdctl and of Go's network library, which scripts look for.
 
-use berth_sdk::{Endpoint, Failures, SdkError};
+use berth_sdk::{Endpoint, Failures, SdkError, TlsProblem};
 
 use crate::exit::Failure;
 
@@ -53,7 +53,9 @@ pub(super) fn text(error: &SdkError) -> String {
             status: 500 | 503,
             ..
         } => format!("client: etcd member {endpoint} has no leader"),
+        SdkError::Tls { source, .. } => handshake(source).unwrap_or_else(|| error.chain()),
         SdkError::Endpoint(_)
+        | SdkError::TlsFiles(_)
         | SdkError::Broken { .. }
         | SdkError::NoEndpoint(_)
         | SdkError::Store { .. }
@@ -65,10 +67,29 @@ pub(super) fn text(error: &SdkError) -> String {
     }
 }
 
+/// A failure of TLS; none for those that Go has no usual words for.
+fn handshake(problem: &TlsProblem) -> Option<String> {
+    let words = match problem {
+        TlsProblem::UnknownAuthority => "x509: certificate signed by unknown authority",
+        TlsProblem::Expired | TlsProblem::NotYetValid => "x509: certificate has expired or is not yet valid",
+        TlsProblem::OtherName { host, names } => {
+            return Some(format!("x509: certificate is valid for {names}, not {host}"));
+        }
+        TlsProblem::WrongUse => "x509: certificate specifies an incompatible key usage",
+        TlsProblem::Plain => "http: server gave HTTP response to HTTPS client",
+        TlsProblem::Demanded => "remote error: tls: certificate required",
+        TlsProblem::Refused(_) => "remote error: tls: bad certificate",
+        TlsProblem::Version => "remote error: tls: protocol version not supported",
+        TlsProblem::Slow => "net/http: TLS handshake timeout",
+        TlsProblem::Host(_) | TlsProblem::Files(_) | TlsProblem::Other(_) => return None,
+    };
+    Some(words.to_owned())
+}
+
 /// A connection that was not made.
 fn dial(endpoint: &Endpoint, source: &std::io::Error) -> String {
     let place = match endpoint {
-        Endpoint::Tcp { host, port } => format!("tcp {host}:{port}"),
+        Endpoint::Tcp { host, port, .. } => format!("tcp {host}:{port}"),
         Endpoint::Unix(path) => format!("unix {}", path.display()),
     };
     match source.raw_os_error() {

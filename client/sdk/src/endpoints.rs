@@ -1,4 +1,4 @@
-//! Where a server listens, as people write it: `http://host:port`, `host:port`, `tcp://host:port`, `unix:///path`.
+//! Where a server listens, as people write it: `http://host:port`, `https://host:port`, `host:port`, `tcp://host:port`, `unix:///path`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +12,8 @@ pub enum Endpoint {
         host: String,
         /// The port.
         port: u16,
+        /// Over TLS.
+        tls: bool,
     },
     /// A unix socket.
     Unix(PathBuf),
@@ -31,7 +33,7 @@ impl Endpoint {
     /// Reads an endpoint; `default_port` stands in for a missing port.
     ///
     /// # Errors
-    /// A text that names no server, or one that can be reached only over TLS.
+    /// A text that names no server.
     pub fn parse(text: &str, default_port: Option<u16>) -> Result<Self, EndpointError> {
         let refuse = |reason| EndpointError {
             text: text.to_owned(),
@@ -49,10 +51,11 @@ impl Endpoint {
             return Ok(Self::Unix(PathBuf::from(text)));
         }
         let rest = match text.split_once("://") {
-            None | Some(("http" | "tcp", _)) => text.split_once("://").map_or(text, |(_, rest)| rest),
-            Some(("https", _)) => return Err(refuse("https is not supported yet")),
-            Some(_) => return Err(refuse("the scheme must be http, tcp or unix")),
+            None => text,
+            Some(("http" | "https" | "tcp", rest)) => rest,
+            Some(_) => return Err(refuse("the scheme must be http, https, tcp or unix")),
         };
+        let tls = text.starts_with("https://");
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@', ' ']) {
             return Err(refuse("only a host and a port may stand there"));
@@ -68,13 +71,14 @@ impl Endpoint {
         Ok(Self::Tcp {
             host: host.to_owned(),
             port,
+            tls,
         })
     }
 
     /// What belongs into a `Host` header.
     pub(crate) fn authority(&self) -> String {
         match self {
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
             Self::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -96,7 +100,10 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Tcp { host, port, tls } => {
+                let scheme = if *tls { "https" } else { "http" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
@@ -142,8 +149,9 @@ mod tests {
             ("unix:///run/x.sock", "unix:///run/x.sock"),
             ("/run/x.sock", "unix:///run/x.sock"),
             ("unix://x.sock", "the path of a unix socket must be absolute"),
-            ("https://x:1", "https is not supported yet"),
-            ("ftp://x:1", "the scheme must be http, tcp or unix"),
+            ("https://x:1/", "https://x:1"),
+            ("https://x", "https://x:2379"),
+            ("ftp://x:1", "the scheme must be http, https, tcp or unix"),
             ("http://x:1/v2", "only a host and a port may stand there"),
             ("http://u@x:1", "only a host and a port may stand there"),
             ("x:99999", "the port is not a number from 1 to 65535"),

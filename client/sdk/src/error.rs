@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::endpoints::{Endpoint, EndpointError};
+use crate::tls::{TlsFilesError, TlsProblem};
 
 /// Why a request failed. The text names the server and the thing.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,17 @@ pub enum SdkError {
         /// Why.
         source: io::Error,
     },
+    /// The two do not agree on TLS: the request was certainly not carried out.
+    #[error("no TLS with {endpoint}")]
+    Tls {
+        /// Which server.
+        endpoint: Endpoint,
+        /// Why.
+        source: TlsProblem,
+    },
+    /// Certificates of the client cannot be used.
+    #[error(transparent)]
+    TlsFiles(#[from] TlsFilesError),
     /// The server did not answer in time; whether it acted is unknown.
     #[error("{endpoint} did not answer within {seconds} s")]
     TimedOut {
@@ -95,8 +107,13 @@ impl SdkError {
     #[must_use]
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken { .. } | Self::NoEndpoint(_) => true,
+            Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken { .. }
+            | Self::NoEndpoint(_) => true,
             Self::Endpoint(_)
+            | Self::TlsFiles(_)
             | Self::Store { .. }
             | Self::Engine { .. }
             | Self::Unexpected { .. }

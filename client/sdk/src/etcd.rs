@@ -1,5 +1,7 @@
 //! The keys API: get, set, delete and watch against a list of members, with fail-over between them.
 
+mod auth;
+mod backup;
 mod call;
 mod members;
 
@@ -15,8 +17,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::endpoints::{Endpoint, EndpointError, parse_endpoints};
 use crate::error::SdkError;
+use crate::tls::ClientTls;
 use crate::transport::{Answer, Call, Transport};
 
+pub use backup::BackupStream;
 pub use call::{Failures, KeysCall};
 pub use members::MembersError;
 
@@ -123,6 +127,7 @@ pub struct EtcdClient {
     preferred: Arc<AtomicUsize>,
     limit: Duration,
     authorization: Option<HeaderValue>,
+    tls: Option<ClientTls>,
     observer: Option<Observer>,
 }
 
@@ -158,6 +163,7 @@ impl EtcdClient {
             preferred: Arc::default(),
             limit: ANSWER_LIMIT,
             authorization: None,
+            tls: None,
             observer: None,
         })
     }
@@ -167,12 +173,21 @@ impl EtcdClient {
     /// # Errors
     /// An empty list.
     pub fn with_members(&self, endpoints: Vec<Endpoint>) -> Result<Self, EndpointError> {
-        let fresh = Self::new(endpoints)?;
+        let fresh = Self::new(endpoints)?.with_tls(self.tls.clone());
         Ok(Self {
             members: fresh.members,
             preferred: fresh.preferred,
             ..self.clone()
         })
+    }
+
+    /// The same with these certificates, for members whose URLs are `https`.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<ClientTls>) -> Self {
+        let members = self.members.iter().cloned();
+        self.members = Arc::new(members.map(|member| member.with_tls(tls.clone())).collect());
+        self.tls = tls;
+        self
     }
 
     /// The same with a user's name and password on every request (HTTP Basic).
@@ -359,7 +374,7 @@ impl EtcdClient {
                 Err(error) => error,
             };
             // Of a read that was answered, the only error is a member without a leader.
-            let goes_on = matches!(error, SdkError::Connect { .. })
+            let goes_on = matches!(error, SdkError::Connect { .. } | SdkError::Tls { .. })
                 || read && (error.is_connection() || matches!(error, SdkError::Unexpected { .. }));
             failures.push(error);
             if !goes_on {
@@ -397,6 +412,16 @@ fn no_leader(status: StatusCode) -> bool {
 #[must_use]
 pub fn key_path(prefix: &str, key: &str) -> String {
     path(prefix, key, &Query::new())
+}
+
+/// Names and values as the query of a path, or as a form.
+#[must_use]
+pub fn query_of(pairs: &[(&str, &str)]) -> String {
+    let mut query = Query::new();
+    for (name, value) in pairs {
+        query.pair(name, value);
+    }
+    query.text
 }
 
 fn path(prefix: &str, key: &str, query: &Query) -> String {

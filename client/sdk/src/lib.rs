@@ -9,6 +9,7 @@ mod endpoints;
 mod error;
 mod etcd;
 mod streams;
+mod tls;
 mod transport;
 
 pub use docker::{
@@ -17,10 +18,11 @@ pub use docker::{
 pub use endpoints::{Endpoint, EndpointError, parse_endpoints};
 pub use error::SdkError;
 pub use etcd::{
-    DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError, SetOptions,
-    WatchOptions, key_path,
+    BackupStream, DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError, SetOptions,
+    WatchOptions, key_path, query_of,
 };
 pub use streams::{Attached, AttachedInput, FrameStream, LineStream};
+pub use tls::{ClientTls, TlsFiles, TlsFilesError, TlsProblem};
 pub use transport::{Answer, Call, Transport};
 
 pub use http::{Method, StatusCode};

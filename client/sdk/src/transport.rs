@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::endpoints::Endpoint;
 use crate::error::SdkError;
+use crate::tls::{self, ClientTls, TlsProblem};
 
 /// Longest wait for a connection. A host that is down answers nothing at all; the next endpoint should have its turn.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -107,13 +108,20 @@ fn bytes_body(bytes: Bytes) -> Body {
 #[derive(Debug, Clone)]
 pub struct Transport {
     endpoint: Endpoint,
+    tls: Option<ClientTls>,
 }
 
 impl Transport {
     /// A transport to `endpoint`; nothing is connected yet.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self { endpoint, tls: None }
+    }
+
+    /// The same with these certificates, where the endpoint is `https`.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it goes.
@@ -125,7 +133,7 @@ impl Transport {
     /// Sends a request and reads the whole answer, whatever its status.
     ///
     /// # Errors
-    /// [`SdkError::Connect`] when the request did not leave; any other when its fate is unknown.
+    /// [`SdkError::Connect`] and [`SdkError::Tls`] when the request was not seen; any other when its fate is unknown.
     pub async fn send(&self, call: Call) -> Result<Answer, SdkError> {
         let response = self.open(call).await?;
         self.collect(response).await
@@ -134,11 +142,16 @@ impl Transport {
     /// Sends a request and returns at the head of the answer.
     pub(crate) async fn open(&self, call: Call) -> Result<Response<Incoming>, SdkError> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port } => {
+            Endpoint::Tcp { host, port, tls: secure } => {
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let stream = self.connect(TcpStream::connect((host, *port))).await?;
                 // A request is one small write; waiting for more to send with it only costs time.
                 drop(stream.set_nodelay(true));
+                if !secure {
+                    return self.exchange(stream, call).await;
+                }
+                let stream = tls::connect(self.tls.as_ref(), stream, host).await;
+                let stream = stream.map_err(|source| self.refused(source))?;
                 self.exchange(stream, call).await
             }
             Endpoint::Unix(path) => {
@@ -223,7 +236,17 @@ impl Transport {
         })
     }
 
+    fn refused(&self, source: TlsProblem) -> SdkError {
+        SdkError::Tls {
+            endpoint: self.endpoint.clone(),
+            source,
+        }
+    }
+
     pub(crate) fn broken(&self, error: hyper::Error) -> SdkError {
+        if let Some(refusal) = tls::refusal_within(&error) {
+            return self.refused(refusal);
+        }
         SdkError::Broken {
             endpoint: self.endpoint.clone(),
             source: Box::new(error),

@@ -23,17 +23,24 @@ macro_rules! document {
 }
 
 mod container;
+mod disk;
 mod exec;
 mod frames;
 mod host;
 mod image;
 mod network;
+mod stats;
 mod system;
+mod volume;
 
 pub use container::{
     ContainerConfig, ContainerInspect, ContainerState, ContainerSummary, CreateRequest, CreateResponse,
-    GraphDriver, HealthConfig, HealthState, HostNetworkMode, MountPoint, PortSummary,
+    GraphDriver, HealthConfig, HealthLogEntry, HealthState, HostNetworkMode, MountPoint, PortSummary,
     PruneContainersResponse, SummaryNetworkSettings, WaitError, WaitResponse,
+};
+pub use disk::{
+    DiskCache, DiskUsage, DiskVolume, DiskVolumeUsage, PruneBuildResponse, PruneImagesResponse, TopResponse,
+    UpdateResponse,
 };
 pub use exec::{ExecConfig, ExecInspect, ExecProcess, ExecStart};
 pub use frames::{Frame, FrameDecoder, FrameError, MAX_FRAME_PAYLOAD, Stream, encode_frame, frame_header};
@@ -46,9 +53,16 @@ pub use network::{
     EndpointIpam, EndpointSettings, IpamConfig, NetworkIpam, NetworkResource, NetworkSettings,
     NetworkingConfig,
 };
+pub use stats::{
+    BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats,
+    StorageStats, ThrottlingData,
+};
 pub use system::{
     ErrorBody, EventActor, EventMessage, IdResponse, Plugins, ProgressMessage, RegistryConfig, Runtime,
     SwarmInfo, SystemInfo, VersionComponent, VersionInfo, VersionPlatform,
+};
+pub use volume::{
+    FileChange, PathStat, PruneVolumesResponse, VolumeCreate, VolumeList, VolumeResource, VolumeUsage,
 };
 
 /// The value of a `PathSet`: an empty object, whatever the client wrote there.

@@ -102,6 +102,72 @@ pub struct Member {
     pub client_urls: Vec<String>,
 }
 
+/// A user, by the names of its roles.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// Its name.
+    pub user: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+}
+
+/// What is to become of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UserChange {
+    /// Its name.
+    pub user: String,
+    /// Its password; an existing user keeps the old one if it is empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub password: String,
+    /// Roles to add.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grant: Vec<String>,
+    /// Roles to take away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revoke: Vec<String>,
+}
+
+/// A role and what it permits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Role {
+    /// Its name.
+    pub role: String,
+    /// What it permits.
+    pub permissions: Permissions,
+}
+
+/// What is to become of a role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RoleChange {
+    /// Its name.
+    pub role: String,
+    /// What to add.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Permissions>,
+    /// What to take away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<Permissions>,
+}
+
+/// What a role permits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    /// On keys.
+    pub kv: KeyPermissions,
+}
+
+/// Patterns of keys: a key, or a beginning of keys with a `*` behind it. A list that was never filled is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyPermissions {
+    /// What may be read and watched.
+    pub read: Option<Vec<String>>,
+    /// What may be written and removed.
+    pub write: Option<Vec<String>>,
+}
+
 #[allow(
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde asks for"

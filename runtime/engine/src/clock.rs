@@ -73,6 +73,43 @@ pub(crate) fn parse_moment(text: &str) -> Option<i64> {
     }
 }
 
+/// Reads what filters say about the past: a span before `now` such as `24h` or `1h30m`, a moment, or a day.
+pub(crate) fn parse_since(text: &str, now: i64) -> Option<i64> {
+    if let Some(span) = parse_span(text) {
+        return now.checked_sub(span);
+    }
+    parse_moment(text)
+        .or_else(|| parse_rfc3339(&format!("{text}Z")))
+        .or_else(|| parse_rfc3339(&format!("{text}:00Z")))
+        .or_else(|| parse_rfc3339(&format!("{text}T00:00:00Z")))
+}
+
+/// Numbers with units, as Go writes spans of time: in nanoseconds.
+fn parse_span(text: &str) -> Option<i64> {
+    let mut total: i64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let number: i64 = rest.get(..digits)?.parse().ok()?;
+        rest = rest.get(digits..)?;
+        let end = rest
+            .find(|letter: char| letter.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let unit = match rest.get(..end)? {
+            "h" => 3600 * NANOS_PER_SECOND,
+            "m" => 60 * NANOS_PER_SECOND,
+            "s" => NANOS_PER_SECOND,
+            "ms" => 1_000_000,
+            "us" => 1_000,
+            "ns" => 1,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(unit)?)?;
+        rest = rest.get(end..)?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 fn fraction_nanos(fraction: &str) -> Option<i64> {
     if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -94,6 +131,30 @@ mod tests {
             render_fixed(1_795_469_618_500_000_000),
             "2026-11-23T21:33:38.500000000Z"
         );
+    }
+
+    #[test]
+    fn spans_and_days() {
+        let now = 1_795_469_618_000_000_000;
+        assert_eq!(parse_since("1h30m", now), Some(now - 5400 * NANOS_PER_SECOND));
+        assert_eq!(parse_since("500ms", now), Some(now - 500_000_000));
+        assert_eq!(parse_since("12", now), Some(12 * NANOS_PER_SECOND));
+        let day = parse_rfc3339("2026-11-23T00:00:00Z");
+        assert_eq!(parse_since("2026-11-23", now), day);
+        assert_eq!(parse_since("2026-11-23T00:00", now), day);
+        assert_eq!(parse_since("2026-11-23T00:00:00", now), day);
+        for nonsense in [
+            "",
+            "h",
+            "1x",
+            "1h2",
+            "99999999999999999999h",
+            "é",
+            "1é",
+            "yesterday",
+        ] {
+            assert_eq!(parse_since(nonsense, now), None, "{nonsense}");
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use berth_plan::{Plan, Spec};
+use berth_plan::{MountSource, Plan, Spec};
 use berth_wire::docker::{ContainerConfig, HostConfig, PathSet};
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
 use crate::registration::{RegisteredPort, Registration};
 
 /// A container. Times are nanoseconds since 1970, 0 for never.
@@ -46,6 +47,12 @@ pub(crate) struct Run {
     /// Somebody has stopped it.
     #[serde(default)]
     pub(crate) held: bool,
+    /// What its health check says, if it has one.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
+    /// Its processes stand still.
+    #[serde(default)]
+    pub(crate) paused: bool,
 }
 
 /// The states that a client sees.
@@ -129,12 +136,35 @@ pub(crate) fn parse_port(text: &str) -> Option<(u16, &str)> {
 }
 
 impl Container {
+    /// Its state in the words of documents and filters.
+    pub(crate) fn state_word(&self) -> &'static str {
+        if self.run.paused {
+            "paused"
+        } else {
+            self.run.status.as_str()
+        }
+    }
+
     /// What events say about it: image, name and all labels.
     pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
         let mut attributes = self.config.labels.clone();
         attributes.insert("image".to_owned(), self.image.clone());
         attributes.insert("name".to_owned(), self.name.clone());
         attributes
+    }
+
+    /// The names of its volumes, and whether they are anonymous.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.spec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume(volume) => Some((volume.name.as_str(), volume.anonymous)),
+            MountSource::Host { .. } | MountSource::Tmpfs { .. } => None,
+        })
+    }
+
+    /// The names of those that nobody has named.
+    pub(crate) fn anonymous_volumes(&self) -> Vec<String> {
+        let anonymous = self.volumes().filter(|(_, anonymous)| *anonymous);
+        anonymous.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// All ports, exposed and published, as `(port, protocol)`.

@@ -1,5 +1,7 @@
 //! Containers as the documents of the API show them.
 
+mod mounts;
+
 use std::collections::BTreeMap;
 
 use berth_wire::docker::{
@@ -10,6 +12,9 @@ use berth_wire::docker::{
 use crate::clock;
 use crate::container::{Container, Status};
 use crate::duration;
+use crate::health::Health;
+
+pub(crate) use mounts::points;
 
 /// The id of the only network there is.
 pub(crate) const BRIDGE_NETWORK_ID: &str = "6272696467650000000000000000000000000000000000000000000000000001";
@@ -39,7 +44,11 @@ pub(crate) fn inspect(container: &Container, paths: Paths) -> ContainerInspect {
         resolv_conf_path: paths.resolv_conf,
         hostname_path: paths.hostname,
         hosts_path: paths.hosts,
-        log_path: paths.log,
+        log_path: if container.spec.log.kept {
+            paths.log
+        } else {
+            String::new()
+        },
         name: format!("/{}", container.name),
         restart_count: i64::try_from(container.run.restart_count).unwrap_or(i64::MAX),
         driver: DRIVER.to_owned(),
@@ -66,7 +75,7 @@ pub(crate) fn summary(container: &Container, image: String, now: i64) -> Contain
         created: container.created.div_euclid(clock::NANOS_PER_SECOND),
         ports: port_rows(container),
         labels: container.config.labels.clone(),
-        state: container.run.status.as_str().to_owned(),
+        state: container.state_word().to_owned(),
         status: status_text(container, now),
         host_config: HostNetworkMode {
             network_mode: container.host_config.network_mode.clone(),
@@ -99,7 +108,9 @@ fn quoted_command(command: &[String]) -> String {
 fn state(container: &Container) -> ContainerState {
     let run = &container.run;
     ContainerState {
-        status: run.status.as_str().to_owned(),
+        status: container.state_word().to_owned(),
+        paused: run.paused,
+        health: run.health.as_ref().map(Health::document),
         running: run.status.counts_as_running(),
         restarting: run.status == Status::Restarting,
         oom_killed: run.oom_killed,
@@ -119,7 +130,11 @@ pub(crate) fn status_text(container: &Container, now: i64) -> String {
     let run = &container.run;
     match run.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", ago(run.started_at)),
+        Status::Running if run.paused => format!("Up {} (Paused)", ago(run.started_at)),
+        Status::Running => match &run.health {
+            Some(health) => format!("Up {} ({})", ago(run.started_at), health.status.text()),
+            None => format!("Up {}", ago(run.started_at)),
+        },
         Status::Restarting => format!("Restarting ({}) {} ago", run.exit_code, ago(run.finished_at)),
         Status::Exited => format!("Exited ({}) {} ago", run.exit_code, ago(run.finished_at)),
         Status::Removing => "Removal In Progress".to_owned(),

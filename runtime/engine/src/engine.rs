@@ -14,7 +14,7 @@ use berth_plan::ipam::Pool;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 
-use crate::actions::{self, Actions, Shared};
+use crate::actions::{self, Actions, InitProgram, Shared};
 use crate::config::{EngineConfig, Subnet};
 use crate::error::EngineError;
 use crate::event_loop::EventLoop;
@@ -26,6 +26,7 @@ use crate::records::Records;
 use crate::recover::{Recovered, recover};
 use crate::registration::Registration;
 use crate::socket;
+use crate::volumes::Volumes;
 
 /// The built-in image's name.
 const BUILTIN: &str = "berth/hello:latest";
@@ -203,11 +204,14 @@ fn prepare(
     images
         .builtin(&config.executable, BUILTIN)
         .map_err(EngineError::Images)?;
+    let volumes = Volumes::open(&config.data_dir.join("volumes"))?;
     let (launcher, adopted) = open_launcher(config, subnet, inputs.clone())?;
     let actions = Actions {
         shared: Arc::new(Shared {
             launcher,
             images,
+            volumes,
+            init: InitProgram::new(config.executable.clone(), config.data_dir.join("init")),
             facts: Arc::clone(&facts),
             runtime,
             inputs,

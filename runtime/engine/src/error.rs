@@ -110,18 +110,54 @@ pub(crate) enum Failure {
         "You cannot remove a running container {id}. Stop the container before attempting removal or force remove"
     )]
     StillRunning { id: String },
+    #[error(
+        "You cannot remove a paused container {id}. Unpause and then stop the container before attempting removal or force remove"
+    )]
+    StillPaused { id: String },
+    #[error("Container {id} is already paused")]
+    AlreadyPaused { id: String },
+    #[error("Container {id} is not paused")]
+    NotPaused { id: String },
+    #[error("Container {name} is paused, unpause the container before exec")]
+    ContainerPaused { name: String },
+    #[error("container {id} could not be paused or unpaused, see the log of the engine")]
+    FreezeFailed { id: String },
     #[error("removal of container {id} is already in progress")]
     BeingRemoved { id: String },
     #[error("container {id}: its files could not be removed, see the log of the engine")]
     EraseFailed { id: String },
+    #[error("No such container: {0}")]
+    NoSuchOther(String),
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse { name: String, users: Vec<String> },
+    #[error("volume {name}: {doing}: {source}")]
+    Volume {
+        name: String,
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
+    NoBindSource(String),
+    #[error("{0}")]
+    ReadOnly(&'static str),
+    #[error("extraction point is not a directory")]
+    NotADirectory,
     #[error("Invalid signal: {0}")]
     BadSignal(String),
     #[error("Bad parameters: you must choose at least one stream")]
     NoStream,
+    #[error("more than one until filter specified")]
+    SeveralUntil,
+    #[error("configured logging driver does not support reading")]
+    LogNotKept,
     #[error("invalid value {value:?} of parameter {name}")]
     BadParameter { name: &'static str, value: String },
     #[error(transparent)]
     Filter(#[from] crate::filters::FilterError),
+    #[error(transparent)]
+    View(#[from] crate::processes::ViewError),
     #[error("Content-Type specified ({0}) must be 'application/json'")]
     ContentType(String),
     #[error("malformed JSON in the request: {0}")]
@@ -197,6 +233,8 @@ pub(crate) enum LaunchFailureKind {
     CommandNotExecutable,
     /// What was asked for cannot be.
     BadRequest,
+    /// It does not go with what another container is doing.
+    Conflict,
     /// The host failed.
     Host,
 }
@@ -207,7 +245,7 @@ impl LaunchFailureKind {
         match self {
             Self::CommandNotFound => 127,
             Self::CommandNotExecutable => 126,
-            Self::BadRequest | Self::Host => 128,
+            Self::BadRequest | Self::Conflict | Self::Host => 128,
         }
     }
 }

@@ -120,6 +120,12 @@ impl Execs {
             .collect()
     }
 
+    /// Nobody will ask for it any more.
+    pub(crate) fn forget(&mut self, id: &str) {
+        self.by_id.remove(id);
+        self.order.retain(|known| known != id);
+    }
+
     /// The container is gone.
     pub(crate) fn forget_container(&mut self, container: &str) {
         self.by_id.retain(|_, (exec, _)| exec.container_id != container);

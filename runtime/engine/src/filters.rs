@@ -53,6 +53,16 @@ impl Filters {
         self.values(key).is_none_or(|values| values.iter().any(test))
     }
 
+    /// True when none of the `label!` values (`k` or `k=v`) is among the labels.
+    pub(crate) fn without_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.values("label!").is_none_or(|values| {
+            !values.iter().any(|unwanted| match unwanted.split_once('=') {
+                Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+                None => labels.contains_key(unwanted),
+            })
+        })
+    }
+
     /// True when every `label` value (`k` or `k=v`) is among the labels.
     pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
         self.values("label").is_none_or(|values| {

@@ -3,14 +3,16 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use berth_exec::ExecError;
 use berth_plan::{ExecSpec, Facts, Plan};
-use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, ImageConfig};
+use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, HostConfig, ImageConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::container::{Container, PublishedAt, RunState};
 use crate::error::{Failure, LaunchFailure};
 use crate::execs::FoundExec;
-use crate::lifecycle::{Answer, Grace};
+use crate::health::Probed;
+use crate::lifecycle::{Answer, Grace, Ticket};
 
 /// Inputs waiting for the event loop. At the bound senders wait, so clients feel the load.
 pub(crate) const QUEUE: usize = 1024;
@@ -33,6 +35,12 @@ pub(crate) enum Command {
     Rename {
         reference: String,
         name: String,
+        reply: Reply<()>,
+    },
+    /// Give other limits, or another restart policy.
+    Update {
+        reference: String,
+        wish: Box<HostConfig>,
         reply: Reply<()>,
     },
     /// Look at a container, and at its run as it changes.
@@ -115,6 +123,10 @@ pub(crate) enum Change {
     },
     /// Send a signal.
     Kill { signal: i32 },
+    /// Stop its processes where they are.
+    Pause,
+    /// Let them go on.
+    Unpause,
     /// Remove it.
     Remove { force: bool },
 }
@@ -140,6 +152,25 @@ pub(crate) enum Input {
     },
     /// The launch of an exec is over; a failed one has an exit code that stands for it.
     ExecLaunched { id: String, result: Result<i64, i64> },
+    /// The limits of a running container have been changed, or not.
+    LimitsChanged {
+        id: String,
+        result: Result<(), ExecError>,
+        wish: Box<HostConfig>,
+        reply: Reply<()>,
+    },
+    /// A freezing is over.
+    Froze {
+        id: String,
+        ticket: Ticket,
+        done: bool,
+    },
+    /// A thawing is over.
+    Thawed {
+        id: String,
+        ticket: Option<Ticket>,
+        done: bool,
+    },
     /// What the host held of an ended run is gone.
     Cleaned { id: String },
     /// The network of an ended run is gone.
@@ -150,6 +181,15 @@ pub(crate) enum Input {
     RestartDue { id: String, number: u64 },
     /// A grace time is over.
     GraceOver { id: String, number: u64 },
+    /// A probe is due.
+    ProbeDue { id: String, number: u64 },
+    /// A probe is over.
+    Probed {
+        id: String,
+        number: u64,
+        exec: String,
+        probed: Probed,
+    },
     /// The end of the loop.
     Halt,
 }
@@ -257,6 +297,15 @@ impl Handle {
                 id: id.to_owned(),
                 reply,
             })
+        })
+        .await
+    }
+
+    pub(crate) async fn update(&self, reference: &str, wish: HostConfig) -> Result<(), Failure> {
+        self.ask(|reply| Command::Update {
+            reference: reference.to_owned(),
+            wish: Box::new(wish),
+            reply,
         })
         .await
     }

@@ -17,20 +17,29 @@ use crate::http::params::Params;
 
 pub(crate) use containers::ImageNames;
 
+mod archive;
 mod attach;
 mod body;
+mod commit;
 mod containers;
 mod create;
 mod detach;
+mod disk;
 mod error;
 mod events;
 mod exec;
 mod images;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod params;
+mod prune;
 mod resize;
+mod stats;
 mod system;
+mod top;
+mod update;
+mod volumes;
 mod wait;
 
 /// The newest version of the API that is answered.
@@ -100,23 +109,38 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
     match (method.as_str(), segments.as_slice()) {
         ("GET" | "HEAD", ["_ping"]) => Ok(system::ping()),
         ("GET", ["version"]) => system::version(&api),
+        ("GET", ["metrics"]) => metrics::metrics(&api).await,
+        ("GET", ["system", "df"]) => disk::usage(&api).await,
+        ("POST", ["build", "prune"]) => prune::build(&params),
         ("GET", ["info"]) => system::info(&api).await,
         ("GET", ["events"]) => events::events(&api, &params),
 
         ("GET", ["containers", "json"]) => containers::list(&api, &params).await,
         ("POST", ["containers", "create"]) => create::create(&api, &params, request).await,
-        ("POST", ["containers", "prune"]) => containers::prune(&api, &params).await,
-        ("GET", ["containers", id, "json"]) => containers::inspect(&api, id).await,
+        ("POST", ["containers", "prune"]) => prune::containers(&api, &params).await,
+        ("GET", ["containers", id, "json"]) => containers::inspect(&api, id, &params).await,
         ("GET", ["containers", id, "logs"]) => logs::logs(&api, id, &params).await,
+        ("GET", ["containers", id, "stats"]) => stats::stats(&api, id, &params).await,
+        ("GET", ["containers", id, "top"]) => top::top(&api, id, &params).await,
+        ("POST", ["containers", id, "update"]) => update::update(&api, id, request).await,
         ("POST", ["containers", id, "start"]) => lifecycle::start(&api, id, minor, request).await,
         ("POST", ["containers", id, "stop"]) => lifecycle::stop(&api, id, &params).await,
         ("POST", ["containers", id, "restart"]) => lifecycle::restart(&api, id, &params).await,
         ("POST", ["containers", id, "kill"]) => lifecycle::kill(&api, id, &params).await,
+        ("POST", ["containers", id, "pause"]) => lifecycle::pause(&api, id).await,
+        ("POST", ["containers", id, "unpause"]) => lifecycle::unpause(&api, id).await,
         ("POST", ["containers", id, "rename"]) => lifecycle::rename(&api, id, &params).await,
         ("POST", ["containers", id, "wait"]) => wait::wait(&api, id, &params).await,
         ("POST", ["containers", id, "attach"]) => attach::attach(&api, id, &params, request).await,
         ("POST", ["containers", id, "resize"]) => resize::resize(&api, id, &params).await,
         ("DELETE", ["containers", id]) => lifecycle::remove(&api, id, &params).await,
+
+        ("HEAD", ["containers", id, "archive"]) => archive::stat(&api, id, &params).await,
+        ("GET", ["containers", id, "archive"]) => archive::get(&api, id, &params).await,
+        ("PUT", ["containers", id, "archive"]) => archive::put(&api, id, &params, request).await,
+        ("GET", ["containers", id, "export"]) => archive::export(&api, id).await,
+        ("GET", ["containers", id, "changes"]) => archive::changes(&api, id).await,
+        ("POST", ["commit"]) => commit::commit(&api, &params, request).await,
 
         ("POST", ["containers", id, "exec"]) => exec::create(&api, id, request).await,
         ("POST", ["exec", id, "start"]) => exec::start(&api, id, request).await,
@@ -124,6 +148,7 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
         ("GET", ["exec", id, "json"]) => exec::inspect(&api, id).await,
 
         ("GET", ["images", "json"]) => images::list(&api, &params).await,
+        ("POST", ["images", "prune"]) => prune::images(&api, &params).await,
         ("POST", ["images", "create"]) => images::create(&api, &params, request).await,
         ("GET", ["images", name @ .., "json"]) if !name.is_empty() => {
             images::inspect(&api, &name.join("/")).await
@@ -137,7 +162,11 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
 
         // `docker inspect X` asks for every kind of thing; a miss must be 404.
         ("GET", ["networks", name]) => Err(Failure::NoSuchThing(format!("network {name} not found"))),
-        ("GET", ["volumes", name]) => Err(Failure::NoSuchThing(format!("get {name}: no such volume"))),
+        ("GET", ["volumes"]) => volumes::list(&api, &params).await,
+        ("POST", ["volumes", "create"]) => volumes::create(&api, request).await,
+        ("POST", ["volumes", "prune"]) => volumes::prune(&api, &params, minor).await,
+        ("GET", ["volumes", name]) => volumes::inspect(&api, name),
+        ("DELETE", ["volumes", name]) => volumes::remove(&api, name, &params).await,
         (method, segments) => Err(unsupported(method, segments)),
     }
 }
@@ -145,26 +174,14 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
 /// Requests of the API that this daemon knows of and does not serve, apart from those that nobody knows.
 fn unsupported(method: &str, segments: &[&str]) -> Failure {
     Failure::Unsupported(match (method, segments) {
-        ("POST", ["containers", _, "pause"]) => "pausing a container",
-        ("POST", ["containers", _, "unpause"]) => "unpausing a container",
-        ("POST", ["containers", _, "update"]) => "updating a container",
-        ("GET", ["containers", _, "top"]) => "listing the processes of a container",
-        ("GET", ["containers", _, "stats"]) => "statistics of a container",
-        ("GET", ["containers", _, "changes"]) => "listing the changes of a container",
-        ("GET", ["containers", _, "export"]) => "exporting a container",
-        ("GET" | "PUT" | "HEAD", ["containers", _, "archive"]) => "copying files",
         ("GET", ["images", .., "history"]) => "the history of an image",
         ("GET", ["images", "get"] | ["images", .., "get"]) => "saving images",
         ("GET", ["images", "search"]) => "searching for images",
         ("POST", ["images", "load"]) => "loading images",
-        ("POST", ["images", "prune"]) => "pruning images",
         ("POST", ["images", .., "push"]) => "pushing images",
-        ("POST", ["build"] | ["build", "prune"] | ["session"]) => "building images",
-        ("POST", ["commit"]) => "committing a container",
+        ("POST", ["build"] | ["session"]) => "building images",
         ("POST", ["auth"]) => "logging in to a registry",
-        ("GET", ["system", "df"]) => "disk usage",
         (_, ["networks", ..]) => "managing networks",
-        (_, ["volumes", ..]) => "managing volumes",
         (_, ["plugins", ..]) => "managing plugins",
         _ => return Failure::NoSuchPage,
     })
@@ -232,8 +249,8 @@ mod tests {
         let check =
             |method: &str, path: &str| unsupported(method, &path.split('/').collect::<Vec<_>>()).to_string();
         assert_eq!(
-            check("POST", "containers/web/update"),
-            "updating a container is not supported yet"
+            check("GET", "plugins"),
+            "managing plugins is not supported yet"
         );
         assert_eq!(
             check("POST", "images/127.0.0.1:5000/a/b/push"),

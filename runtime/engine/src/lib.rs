@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod actions;
+mod archive;
 mod clock;
 mod config;
 mod container;
@@ -17,16 +18,21 @@ mod events;
 mod execs;
 mod filters;
 mod handle;
+mod health;
 mod http;
 mod lifecycle;
 mod logs;
 mod merge;
 mod names;
+mod processes;
 mod records;
 mod recover;
 mod registration;
 mod restart;
 mod socket;
+mod volumes;
+mod stats;
+mod update;
 
 pub use config::{EngineConfig, Subnet};
 pub use engine::{Engine, ShutdownMode};

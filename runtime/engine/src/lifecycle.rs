@@ -3,7 +3,10 @@
 //! A request carries a ticket; every ticket is answered exactly once. Requests that must wait (a start while the last
 //! run is still being cleaned up, a removal of a running container) wait inside the machine.
 
+mod pause;
+
 use crate::restart::{Policy, Restarts};
+use pause::Frost;
 
 /// Names one waiting request; the event loop knows whom it belongs to.
 pub(crate) type Ticket = u64;
@@ -46,6 +49,10 @@ pub(crate) enum Input {
     },
     /// Send a signal.
     Kill { ticket: Ticket, signal: i32 },
+    /// Stop its processes where they are.
+    Pause(Ticket),
+    /// Let them go on.
+    Unpause(Ticket),
     /// Remove it, `force` also while it runs.
     Remove { ticket: Ticket, force: bool },
     /// The launch succeeded.
@@ -54,6 +61,10 @@ pub(crate) enum Input {
     LaunchFailed,
     /// The process ended.
     Exited,
+    /// The freezing that a request asked for is over.
+    Froze { ticket: Ticket, done: bool },
+    /// A thawing is over.
+    Thawed { ticket: Option<Ticket>, done: bool },
     /// The grace time of the stop with this number is over.
     GraceOver(u64),
     /// What the host held of the ended process is gone.
@@ -84,6 +95,10 @@ pub(crate) enum Effect {
     Signal(i32),
     /// Send a signal to its first process and answer the request when it has been sent.
     Deliver { ticket: Ticket, signal: i32 },
+    /// Stop all its processes where they are; `Froze` comes back.
+    Freeze(Ticket),
+    /// Let them go on; `Thawed` comes back.
+    Thaw(Option<Ticket>),
     /// Call `GraceOver(number)` after so many seconds.
     ArmGrace { number: u64, seconds: u64 },
     /// Call `RestartDue(number)` after so many milliseconds.
@@ -109,6 +124,10 @@ pub(crate) enum Told {
     Stopped,
     /// A request to restart has been fulfilled.
     Restarted,
+    /// Its processes stand still.
+    Paused,
+    /// They go on.
+    Unpaused,
 }
 
 /// How a request ended.
@@ -124,6 +143,16 @@ pub(crate) enum Answer {
     NotRunning,
     /// It needs a stopped container.
     StillRunning,
+    /// It cannot be removed while it is paused.
+    StillPaused,
+    /// Only what runs can be paused, or go on.
+    MustRun,
+    /// It is paused already.
+    AlreadyPaused,
+    /// It is not paused.
+    NotPaused,
+    /// The kernel did not do it.
+    FreezeFailed,
     /// The container is being removed.
     BeingRemoved,
     /// Files could not be removed.
@@ -150,6 +179,9 @@ pub(crate) struct Life {
     removers: Vec<Ticket>,
     /// A signal for a process whose launch is still under way.
     pending_signals: Vec<(i32, Option<u64>)>,
+    frost: Frost,
+    /// Somebody wants it to end while it is being frozen.
+    thaw_wanted: bool,
 }
 
 impl Life {
@@ -177,6 +209,8 @@ impl Life {
             restarters: Vec::new(),
             removers: Vec::new(),
             pending_signals: Vec::new(),
+            frost: Frost::None,
+            thaw_wanted: false,
         }
     }
 
@@ -212,6 +246,10 @@ impl Life {
                 grace,
             } => self.restart(ticket, signal, grace, &mut effects),
             Input::Kill { ticket, signal } => self.kill(ticket, signal, &mut effects),
+            Input::Pause(ticket) => self.pause(ticket, &mut effects),
+            Input::Unpause(ticket) => self.unpause(ticket, &mut effects),
+            Input::Froze { ticket, done } => self.froze(ticket, done, &mut effects),
+            Input::Thawed { ticket, done } => self.thawed(ticket, done, &mut effects),
             Input::Remove { ticket, force } => self.remove(ticket, force, &mut effects),
             Input::Launched => self.launched(&mut effects),
             Input::LaunchFailed => self.launch_failed(&mut effects),
@@ -317,8 +355,9 @@ impl Life {
         }
     }
 
-    fn signal(&self, signal: i32, grace: Option<u64>, effects: &mut Vec<Effect>) {
+    fn signal(&mut self, signal: i32, grace: Option<u64>, effects: &mut Vec<Effect>) {
         effects.push(Effect::Signal(signal));
+        self.thaw(effects);
         if let Some(seconds) = grace {
             effects.push(Effect::ArmGrace {
                 number: self.stop_number,
@@ -333,6 +372,9 @@ impl Life {
                 self.restarts.hold();
             }
             effects.push(Effect::Deliver { ticket, signal });
+            if ENDING.contains(&signal) {
+                self.thaw(effects);
+            }
         } else {
             effects.push(Effect::Answer(ticket, Answer::NotRunning));
         }
@@ -347,6 +389,9 @@ impl Life {
             Phase::Waiting if force => {
                 self.removers.push(ticket);
                 self.erase(effects);
+            }
+            Phase::Running if !force && self.is_frozen() => {
+                effects.push(Effect::Answer(ticket, Answer::StillPaused));
             }
             Phase::Starting | Phase::Running | Phase::Waiting if !force => {
                 effects.push(Effect::Answer(ticket, Answer::StillRunning));
@@ -398,6 +443,8 @@ impl Life {
         match self.phase {
             Phase::Running => {
                 self.phase = Phase::Cleaning;
+                self.frost = Frost::None;
+                self.thaw_wanted = false;
                 effects.push(Effect::Clean);
             }
             // The owner holds back an exit that overtakes the news of its launch.

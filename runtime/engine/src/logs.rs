@@ -1,7 +1,8 @@
 //! Reads json-file logs: the tail, a span of time, and what is still being written.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+mod files;
+
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::container::RunState;
+use files::{LogFiles, Piece};
 
 /// How much of the file is read at a time.
 const READ_SIZE: usize = 64 * 1024;
@@ -111,10 +113,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
         .map_err(io::Error::other)?
 }
 
-/// A descriptor that becomes readable when the file grows; none when there is no file.
+/// A descriptor that becomes readable when the file grows or another one takes its place; none when there is no directory
+/// for it.
 fn watch_file(path: &Path) -> io::Result<Option<AsyncFd<OwnedFd>>> {
     let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-    match inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY) {
+    let directory = path.parent().unwrap_or(path);
+    let changes = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+    match inotify::add_watch(&fd, directory, changes) {
         Ok(_) => register(fd).map(Some),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
@@ -142,10 +147,10 @@ async fn file_changed(watch: &AsyncFd<OwnedFd>) -> io::Result<()> {
     }
 }
 
-/// Turns the file's records into what the client sees, a batch at a time.
+/// Turns the records of a log's files into what the client sees, a batch at a time.
 #[derive(Debug)]
 struct LogReader {
-    file: File,
+    files: LogFiles,
     options: LogOptions,
     /// Bytes read and not yet used: at most one unfinished record between batches.
     pending: Vec<u8>,
@@ -157,17 +162,9 @@ struct LogReader {
 impl LogReader {
     /// Opens a log at the place where its tail begins; none when nothing was ever logged.
     fn open(path: &Path, options: LogOptions) -> io::Result<Option<Self>> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if let Some(lines) = options.tail {
-            let start = tail_start(&mut file, lines)?;
-            file.seek(SeekFrom::Start(start))?;
-        }
-        Ok(Some(Self {
-            file,
+        let files = LogFiles::open(path, options.tail)?;
+        Ok(files.map(|files| Self {
+            files,
             options,
             pending: Vec::new(),
             skipping: false,
@@ -175,15 +172,27 @@ impl LogReader {
         }))
     }
 
-    /// The next piece of output, possibly empty; none at the (present) end of the file.
+    /// The next piece of output, possibly empty; none at the (present) end of the last file.
     fn next_batch(&mut self) -> io::Result<Option<Bytes>> {
-        let before = self.pending.len();
-        self.pending.resize(before + READ_SIZE, 0);
-        let count = self.file.read(&mut self.pending[before..])?;
-        self.pending.truncate(before + count);
-        if count == 0 || self.past_until {
+        if self.past_until {
             return Ok(None);
         }
+        let before = self.pending.len();
+        self.pending.resize(before + READ_SIZE, 0);
+        let count = match self.files.read(&mut self.pending[before..])? {
+            Piece::Bytes(count) => count,
+            Piece::End => {
+                self.pending.truncate(before);
+                return Ok(None);
+            }
+            // Records are whole; what is left of one was cut by a crash.
+            Piece::OtherFile => {
+                self.pending.clear();
+                self.skipping = false;
+                return Ok(Some(Bytes::new()));
+            }
+        };
+        self.pending.truncate(before + count);
         let pending = std::mem::take(&mut self.pending);
         let mut out = Vec::with_capacity(READ_SIZE);
         let mut rest = pending.as_slice();
@@ -235,36 +244,6 @@ impl LogReader {
             encode_frame(stream, text.as_bytes(), out);
         }
     }
-}
-
-/// Where the last `lines` lines of a file begin, found by reading backwards.
-fn tail_start(file: &mut File, lines: u64) -> io::Result<u64> {
-    let mut end = file.seek(SeekFrom::End(0))?;
-    if lines == 0 {
-        return Ok(end);
-    }
-    // The newline that ends the last line begins none.
-    let mut missing = lines + 1;
-    let mut block = vec![0u8; READ_SIZE];
-    while end > 0 {
-        let start = end.saturating_sub(READ_SIZE as u64);
-        let size = usize::try_from(end - start).unwrap_or(READ_SIZE);
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block[..size])?;
-        for (index, _) in block[..size]
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            missing -= 1;
-            if missing == 0 {
-                return Ok(start + index as u64 + 1);
-            }
-        }
-        end = start;
-    }
-    Ok(0)
 }
 
 #[cfg(test)]

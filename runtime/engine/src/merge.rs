@@ -1,7 +1,7 @@
 //! What an inspect shows: the request completed from the image and by the daemon's own choices.
 
 use berth_plan::{MASKED_PATHS, READ_ONLY_PATHS};
-use berth_wire::docker::{ContainerConfig, CreateRequest, HostConfig, ImageConfig, Words};
+use berth_wire::docker::{ContainerConfig, CreateRequest, HealthConfig, HostConfig, ImageConfig, Words};
 
 /// Size of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
@@ -21,6 +21,7 @@ pub(crate) fn config(request: &CreateRequest, image: &ImageConfig, id: &str) -> 
             config.entrypoint.clone_from(&image.entrypoint);
         }
     }
+    config.healthcheck = healthcheck(config.healthcheck.take(), image.healthcheck.as_ref());
     for variable in &image.env {
         let key = variable.split('=').next().unwrap_or(variable);
         if !config.env.iter().any(|own| own.split('=').next() == Some(key)) {
@@ -43,6 +44,28 @@ pub(crate) fn config(request: &CreateRequest, image: &ImageConfig, id: &str) -> 
         config.hostname = id.chars().take(12).collect();
     }
     config
+}
+
+/// What the request leaves out of its health check is the image's.
+fn healthcheck(own: Option<HealthConfig>, image: Option<&HealthConfig>) -> Option<HealthConfig> {
+    let (Some(mut own), Some(image)) = (own.clone(), image) else {
+        return own.or_else(|| image.cloned());
+    };
+    if own.test.is_empty() {
+        own.test.clone_from(&image.test);
+    }
+    for (own, image) in [
+        (&mut own.interval, image.interval),
+        (&mut own.timeout, image.timeout),
+        (&mut own.start_period, image.start_period),
+        (&mut own.start_interval, image.start_interval),
+        (&mut own.retries, image.retries),
+    ] {
+        if *own == 0 {
+            *own = image;
+        }
+    }
+    Some(own)
 }
 
 fn take_if_empty(own: &mut String, image: &str) {
@@ -73,8 +96,12 @@ pub(crate) fn host_config(request: &CreateRequest) -> HostConfig {
     }
     host.memory_swappiness = host.memory_swappiness.filter(|swappiness| *swappiness >= 0);
     host.pids_limit = host.pids_limit.filter(|limit| *limit != 0);
-    host.masked_paths = Some(MASKED_PATHS.map(ToOwned::to_owned).to_vec());
-    host.readonly_paths = Some(READ_ONLY_PATHS.map(ToOwned::to_owned).to_vec());
+    let fill = |own: Option<Vec<String>>, default: &[&str]| {
+        let default = || default.iter().map(|path| (*path).to_owned()).collect();
+        Some(own.unwrap_or_else(default)).filter(|_| !host.privileged)
+    };
+    host.masked_paths = fill(host.masked_paths.take(), &MASKED_PATHS);
+    host.readonly_paths = fill(host.readonly_paths.take(), &READ_ONLY_PATHS);
     host
 }
 

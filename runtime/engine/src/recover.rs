@@ -156,6 +156,7 @@ fn runs_on(container: &mut Container, pid: i64, started_at: i64, actions: &Actio
     run.status = Status::Running;
     run.pid = pid;
     run.started_at = started_at;
+    run.paused = actions.is_frozen(&container.id);
     if let Some(endpoint) = run.place.as_ref().and_then(|place| place.endpoint.as_ref()) {
         pool.reserve(endpoint.address);
     }
@@ -183,6 +184,11 @@ fn has_ended(container: &mut Container, ended: Option<EndedAt>, actions: &Action
         plan: None,
         restart_count: container.run.restart_count,
         held: container.run.held,
+        paused: false,
+        health: container.run.health.take().map(|mut health| {
+            health.end();
+            health
+        }),
     };
 }
 

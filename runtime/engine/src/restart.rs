@@ -65,6 +65,11 @@ impl Restarts {
         }
     }
 
+    /// Another policy, for what ends from now on.
+    pub(crate) fn change_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// Somebody starts it: the series begins anew.
     pub(crate) fn begin(&mut self) {
         *self = Self::new(self.policy);

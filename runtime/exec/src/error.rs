@@ -26,6 +26,24 @@ pub enum ExecError {
         /// The directory.
         path: PathBuf,
     },
+    /// A device that a container is to get.
+    #[error("error gathering device information while adding custom device {path:?}: {source}")]
+    Device {
+        /// The device.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// A mount cannot travel to or from the container.
+    #[error("path {} is mounted on {} but it is not a {wanted} mount", .path.display(), .mount.display())]
+    Propagation {
+        /// What is to be mounted.
+        path: PathBuf,
+        /// The mount that it is on.
+        mount: PathBuf,
+        /// What it should be.
+        wanted: &'static str,
+    },
     /// Somebody else listens on the keeper's socket.
     #[error("the process behind socket {} is not this user's", .path.display())]
     ForeignKeeper {
@@ -81,6 +99,12 @@ pub enum ExecError {
     Kernel {
         /// The system call or file system.
         what: &'static str,
+    },
+    /// The processes of a cgroup did not stop in time; they run on.
+    #[error("cgroup {} cannot be frozen", .path.display())]
+    NotFrozen {
+        /// Its directory.
+        path: PathBuf,
     },
     /// A cgroup is still in use.
     #[error("cgroup {} cannot be emptied", .path.display())]

@@ -2,6 +2,8 @@
 
 mod cgroup;
 mod device;
+mod freezer;
+mod usage;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
@@ -17,7 +19,10 @@ use crate::netlink::{self, Endpoint, Protocol};
 use crate::nft::{self, Published};
 use crate::ports::{self, Reservation};
 
-pub(crate) use cgroup::{empty, remove_shared};
+pub(crate) use cgroup::{empty, processes, remove_shared};
+pub(crate) use freezer::Freezer;
+pub(crate) use usage::read as usage;
+pub use usage::{CpuUsage, IoCount, MemoryUsage, Usage};
 
 /// What host steps hold that is no file of the kernel's.
 #[derive(Debug, Default)]

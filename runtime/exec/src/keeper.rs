@@ -4,6 +4,7 @@ mod client;
 mod container;
 mod daemon;
 mod input;
+mod log_file;
 mod output;
 mod poller;
 mod start;
@@ -194,6 +195,14 @@ impl Keeper {
             return;
         };
         let Some(status) = container.reap() else {
+            return;
+        };
+        if let Phase::Starting { .. } = container.phase {
+            // It has said all that it will ever say, although the process that it took over from may not have ended
+            // yet and keep the report open.
+            self.stage_is_done(id);
+        }
+        let Some(container) = self.containers.get_mut(id) else {
             return;
         };
         let at = crate::log::nanos(std::time::SystemTime::now());

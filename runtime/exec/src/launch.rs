@@ -1,6 +1,7 @@
 //! The daemon's side: host steps, the plan to the keeper, and what the keeper tells.
 
 mod connection;
+mod groups;
 mod keeper_process;
 
 use std::collections::BTreeMap;
@@ -394,6 +395,7 @@ impl Launcher {
             connection.close();
             return Ok(());
         }
+        self.thaw_all();
         if !connection.is_lost() {
             connection.end()?;
         }
@@ -549,6 +551,7 @@ mod tests {
             version: PLAN_VERSION,
             id: "a".to_owned(),
             log_path: None,
+        log_limit: None,
             stdin: Stdin::Null,
             born_in: None,
             oom_counter: None,

@@ -3,9 +3,12 @@
 #![deny(unsafe_code)]
 
 // What the daemon calls.
+mod devices;
 mod error;
 mod facts;
+mod files;
 mod launch;
+mod propagation;
 mod root;
 
 // Host steps and their reverse.
@@ -21,6 +24,7 @@ mod protocol;
 
 // The keeper, and the first process of a container.
 mod in_root;
+pub mod init;
 pub mod keeper;
 mod log;
 mod prepare;
@@ -29,8 +33,13 @@ mod run_step;
 mod stage;
 mod sys;
 
+pub use devices::{all_devices, find_devices};
 pub use error::{ExecError, LaunchError, Unusable};
 pub use facts::facts;
+pub use files::Look;
+pub use host::{CpuUsage, IoCount, MemoryUsage, Usage};
 pub use launch::{Adopted, Attach, Exit, HostConfig, Launcher, Report, Started};
 pub use netlink::{BridgeConfig, NetworkError};
+pub use propagation::check_propagation;
+pub use rustix::fs::FileType;
 pub use root::{AccountFiles, Root, RootLayers};

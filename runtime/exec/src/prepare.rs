@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use berth_plan::{
-    Command, Credentials, HostMount, MountFlags, MountOption, NewMount, Node, PLAN_VERSION, Plan, Rlimit,
-    StageStep,
+    Command, Credentials, HostMount, MountFlags, MountOption, Namespace, NewMount, Node, PLAN_VERSION, Plan,
+    Propagation, Rlimit, StageStep,
 };
 use rustix::fs::{CWD, Dev, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
@@ -20,6 +20,9 @@ const NAME_LIMIT: usize = 64;
 
 /// The name of a container's own terminal.
 const CONSOLE: &str = "/dev/console";
+
+/// Where memory is shared.
+const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Steps of one stage; a plan with more is refused.
 const MAX_STEPS: usize = 1024;
@@ -40,6 +43,9 @@ pub(crate) struct Prepared {
 pub(crate) enum Flat {
     /// By a process of the container.
     EnterContainer(OwnedFd),
+    /// By a process of the container; none for what was done before the birth.
+    Share(Option<(Namespace, OwnedFd)>),
+    SharedMemory(InRoot),
     EnterNetwork(OwnedFd),
     JoinCgroup(OwnedFd),
     UnshareCgroup,
@@ -54,6 +60,8 @@ pub(crate) enum Flat {
         path: InRoot,
         mode: Mode,
         device: Dev,
+        kind: FileType,
+        owner: Option<(Uid, Gid)>,
     },
     Symlink {
         text: CString,
@@ -125,8 +133,10 @@ pub(crate) struct Bind {
     pub(crate) source: OwnedFd,
     pub(crate) directory: bool,
     pub(crate) target: InRoot,
+    /// The attributes are for all of it.
     pub(crate) recursive: bool,
     pub(crate) attributes: MountAttrFlags,
+    pub(crate) propagation: Propagation,
 }
 
 /// Why a plan cannot be carried out.
@@ -146,12 +156,13 @@ pub(crate) fn prepare(plan: &Plan, given: Given) -> Result<Prepared, Refusal> {
         root,
         mut network,
         mut container,
+        mut joined,
     } = given;
     check(plan, root.is_some())?;
     let mut steps = Vec::with_capacity(plan.stage.len());
     for (index, step) in plan.stage.iter().enumerate() {
         steps.push(
-            flatten(step, &mut network, &mut container).map_err(|fault| match fault {
+            flatten(step, &mut network, &mut container, &mut joined).map_err(|fault| match fault {
                 Fault::Malformed(reason) => Refusal::Step(index, reason),
                 Fault::Open(errno) => Refusal::Open(index, errno),
             })?,
@@ -167,6 +178,8 @@ pub(crate) struct Given {
     pub(crate) network: Option<OwnedFd>,
     /// A process of the container that is entered.
     pub(crate) container: Option<OwnedFd>,
+    /// Processes of the containers whose namespaces are shared, by the kind of namespace.
+    pub(crate) joined: Vec<(Namespace, OwnedFd)>,
 }
 
 fn check(plan: &Plan, has_root: bool) -> Result<(), Refusal> {
@@ -268,8 +281,14 @@ fn flatten(
     step: &StageStep,
     network: &mut Option<OwnedFd>,
     container: &mut Option<OwnedFd>,
+    joined: &mut Vec<(Namespace, OwnedFd)>,
 ) -> Result<Flat, Fault> {
     Ok(match step {
+        StageStep::Share { namespace, .. } => {
+            let place = joined.iter().position(|(kind, _)| kind == namespace);
+            Flat::Share(place.map(|place| joined.swap_remove(place)))
+        }
+        StageStep::SharedMemory => Flat::SharedMemory(inside(Path::new(SHARED_MEMORY))?),
         StageStep::EnterContainer { .. } => {
             let process = container.take();
             Flat::EnterContainer(process.ok_or(Fault::Malformed("the container is entered already"))?)
@@ -354,6 +373,12 @@ fn make_node(node: &Node) -> Result<Flat, Fault> {
         path: inside(&node.path)?,
         mode: Mode::from_raw_mode(node.mode),
         device: rustix::fs::makedev(node.major, node.minor),
+        kind: if node.block {
+            FileType::BlockDevice
+        } else {
+            FileType::CharacterDevice
+        },
+        owner: node.owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
     })
 }
 
@@ -364,8 +389,9 @@ fn bind(mount: &HostMount) -> Result<Bind, Fault> {
         source,
         directory,
         target,
-        recursive: mount.recursive,
+        recursive: mount.recursive && !mount.top_only,
         attributes: attributes(mount.flags),
+        propagation: mount.propagation,
     })
 }
 

@@ -79,6 +79,20 @@ impl Root {
         })
     }
 
+    /// Opens a directory, by no symlink that leads out of the root; none when there is no such directory.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn directory(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let Some(inside) = InRoot::new(path) else {
+            return Ok(None);
+        };
+        match inside.open(self.mount.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY, Links::Inside) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            found => Ok(Some(found?)),
+        }
+    }
+
     /// Reads the user database. No symlink in it leads out of the root.
     ///
     /// # Errors
@@ -118,6 +132,10 @@ impl Root {
             return Err(Errno::FBIG.into());
         }
         Ok(bytes)
+    }
+
+    pub(crate) fn from_fd(mount: OwnedFd) -> Self {
+        Self { mount }
     }
 
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

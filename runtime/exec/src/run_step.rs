@@ -14,6 +14,8 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use berth_plan::Propagation;
+
 use crate::channel;
 use crate::in_root::{DIRECTORY_MODE, InRoot, Links};
 use crate::prepare::{Bind, Flat, Mount};
@@ -35,8 +37,8 @@ const STRICT: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_SYMLINKS);
 
-/// The number of the container's first process, in its own namespace.
-const OOM_SCORE_ADJ: &CStr = c"1/oom_score_adj";
+/// Behind the number of the process.
+const OOM_SCORE_ADJ: &[u8] = b"/oom_score_adj";
 
 /// More than the kernel has; the first that it does not know ends the loop.
 const CAPABILITIES: u32 = 64;
@@ -45,10 +47,18 @@ const CAPABILITIES: u32 = 64;
 const ATIME: u64 = 0x70;
 
 const PRIVATE: u64 = 1 << 18;
+const SLAVE: u64 = 1 << 19;
+const SHARED: u64 = 1 << 20;
+
+/// Room for the path of a process's file in a procfs.
+const PROC_PATH: usize = 32;
 
 pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> {
     match step {
         Flat::EnterContainer(process) => stage.enter(process.as_fd()),
+        Flat::Share(None) => Ok(()),
+        Flat::Share(Some((kind, process))) => stage.share(*kind, process.as_fd()),
+        Flat::SharedMemory(path) => shared_memory(path, stage),
         Flat::EnterNetwork(namespace) => enter_network(namespace),
         Flat::JoinCgroup(tasks) => write(tasks.as_fd(), b"0"),
         Flat::UnshareCgroup => sys::unshare_cgroups(),
@@ -56,7 +66,13 @@ pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> 
         Flat::AttachRoot => attach_root(stage),
         Flat::Mount(mount) => new_mount(mount, stage),
         Flat::MakeDirectory { path, mode } => path.directory(stage.root, *mode, Links::Inside).map(drop),
-        Flat::MakeNode { path, mode, device } => make_node(path, *mode, *device, stage),
+        Flat::MakeNode {
+            path,
+            mode,
+            device,
+            kind,
+            owner,
+        } => make_node(path, *mode, (*kind, *device), *owner, stage),
         Flat::Symlink { text, path } => symlink(text, path, stage),
         Flat::Bind(bind) => mount_bind(bind, stage),
         Flat::PivotRoot => pivot_root(stage),
@@ -75,7 +91,10 @@ pub(crate) fn run_step(step: &Flat, stage: &mut Stage<'_>) -> Result<(), Errno> 
         Flat::SessionKeyring(name) => session_keyring(name),
         Flat::Rlimit { resource, soft, hard } => sys::set_limit(*resource, *soft, *hard),
         Flat::OomScoreAdj(value) if stage.outside => own_oom_score_adj(value),
-        Flat::OomScoreAdj(value) => write_proc(OOM_SCORE_ADJ, value, stage),
+        Flat::OomScoreAdj(value) => {
+            let mut path = [0; PROC_PATH];
+            write_proc(of_this_process(OOM_SCORE_ADJ, &mut path)?, value, stage)
+        }
         Flat::Umask(mode) => {
             rustix::process::umask(*mode);
             Ok(())
@@ -157,9 +176,18 @@ fn new_mount(mount: &Mount, stage: &Stage<'_>) -> Result<(), Errno> {
     attach(&made, &target)
 }
 
-fn make_node(path: &InRoot, mode: Mode, device: Dev, stage: &Stage<'_>) -> Result<(), Errno> {
+fn make_node(
+    path: &InRoot,
+    mode: Mode,
+    (kind, device): (FileType, Dev),
+    owner: Option<(Uid, Gid)>,
+    stage: &Stage<'_>,
+) -> Result<(), Errno> {
     let (parent, name) = path.parent(stage.root)?;
-    rustix::fs::mknodat(&parent, name, FileType::CharacterDevice, mode, device)?;
+    rustix::fs::mknodat(&parent, name, kind, mode, device)?;
+    if let Some((user, group)) = owner {
+        rustix::fs::chownat(&parent, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
     // Whatever the mask is.
     rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())
 }
@@ -173,7 +201,13 @@ fn mount_bind(bind: &Bind, stage: &Stage<'_>) -> Result<(), Errno> {
     let set = u64::from(bind.attributes.bits());
     let times = MountAttrFlags::MOUNT_ATTR_STRICTATIME;
     let clear = if bind.attributes.contains(times) { ATIME } else { 0 };
-    sys::set_mount_attributes(bind.source.as_fd(), bind.recursive, set, clear, PRIVATE)?;
+    sys::set_mount_attributes(bind.source.as_fd(), bind.recursive, set, clear, 0)?;
+    let propagation = match bind.propagation {
+        Propagation::Private => PRIVATE,
+        Propagation::Slave => SLAVE,
+        Propagation::Shared => SHARED,
+    };
+    sys::set_mount_attributes(bind.source.as_fd(), true, 0, 0, propagation)?;
     let target = if bind.directory {
         bind.target.directory(stage.root, DIRECTORY_MODE, Links::Inside)?
     } else {
@@ -257,6 +291,35 @@ fn own_oom_score_adj(value: &[u8]) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
     write(file.as_fd(), value)
+}
+
+/// A file of this process in a procfs of its own pid namespace, by its number: a link could not be followed.
+fn of_this_process<'a>(file: &[u8], path: &'a mut [u8; PROC_PATH]) -> Result<&'a CStr, Errno> {
+    let mut number = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let mut digits = [0; 10];
+    let mut count = 0;
+    while number > 0 {
+        digits[count] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        count += 1;
+    }
+    let length = count + file.len();
+    if length >= PROC_PATH {
+        return Err(Errno::NAMETOOLONG);
+    }
+    for (place, digit) in digits[..count].iter().rev().enumerate() {
+        path[place] = *digit;
+    }
+    path[count..length].copy_from_slice(file);
+    CStr::from_bytes_until_nul(path).map_err(|_| Errno::INVAL)
+}
+
+/// What was taken when the IPC namespace was joined.
+fn shared_memory(path: &InRoot, stage: &mut Stage<'_>) -> Result<(), Errno> {
+    let memory = stage.memory.take().ok_or(Errno::NOENT)?;
+    sys::set_mount_attributes(memory.as_fd(), false, 0, 0, PRIVATE)?;
+    let target = path.directory(stage.root, DIRECTORY_MODE, Links::Refused)?;
+    attach(&memory, &target)
 }
 
 /// Writes a file of a procfs that nothing can have been mounted over.

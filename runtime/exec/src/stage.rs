@@ -3,12 +3,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
+use berth_plan::Namespace;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
-use rustix::thread::ThreadNameSpaceType;
+use rustix::mount::OpenTreeFlags;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use crate::prepare::{Flat, Prepared};
 use crate::protocol::{READY, encode_entered, encode_fault};
@@ -23,6 +25,9 @@ pub(crate) const FIRST_OTHER: RawFd = REPORT + 1;
 
 /// The root of a container that has been entered.
 const ROOT: RawFd = FIRST_OTHER;
+
+/// The type of the file system that memory is shared in.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 const RLIMIT_NOFILE: u32 = 7;
 
@@ -61,6 +66,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) procfs: Option<OwnedFd>,
     /// An empty directory that nobody can write to.
     pub(crate) empty: Option<OwnedFd>,
+    /// `/dev/shm` of the container whose IPC namespace has been joined.
+    pub(crate) memory: Option<OwnedFd>,
     /// Nothing but the standard streams and the report is open.
     alone: bool,
 }
@@ -126,6 +133,7 @@ fn run_steps(prepared: &Prepared) -> (u32, Errno) {
         outside: prepared.root.is_none(),
         procfs: None,
         empty: None,
+        memory: None,
         alone: false,
     };
     let mut number = 0;
@@ -143,6 +151,24 @@ fn run_steps(prepared: &Prepared) -> (u32, Errno) {
     }
     // The last step does not come back.
     (number, Errno::NOEXEC)
+}
+
+/// A copy of the mount at `/dev/shm` of a process. Only who is in a mount namespace can copy of it: this process goes
+/// there and comes back, and looks at nothing else meanwhile.
+fn take_memory(process: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(c"/proc/self/ns/mnt", flags, Mode::empty())?;
+    rustix::thread::move_into_thread_name_spaces(process, ThreadNameSpaceType::MOUNT)?;
+    let copy = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let memory = rustix::mount::open_tree(CWD, c"/dev/shm", copy);
+    rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    let memory = memory?;
+    // Whatever the container has put in its place is not given on.
+    if rustix::fs::fstatfs(&memory)?.f_type == TMPFS {
+        Ok(memory)
+    } else {
+        Err(Errno::NODEV)
+    }
 }
 
 fn gives_up_rights(step: &Flat) -> bool {
@@ -194,11 +220,28 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Joins one namespace of a process, before the root is attached.
+    pub(crate) fn share(&mut self, kind: Namespace, process: BorrowedFd<'_>) -> Result<(), Errno> {
+        let join = |kind| rustix::thread::move_into_thread_name_spaces(process, kind);
+        match kind {
+            // It holds for children: whoever made this process has been there.
+            Namespace::Processes => Ok(()),
+            Namespace::Names => join(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
+            Namespace::Network => join(ThreadNameSpaceType::NETWORK),
+            Namespace::Ipc => {
+                join(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)?;
+                self.memory = Some(take_memory(process)?);
+                Ok(())
+            }
+        }
+    }
+
     /// Closes everything of the host. From here on the process lives on without its keeper.
     fn let_go(&mut self) -> Result<(), Errno> {
         self.alone = true;
         self.procfs = None;
         self.empty = None;
+        self.memory = None;
         sys::close_from(FIRST_OTHER.cast_unsigned())?;
         rustix::process::set_parent_process_death_signal(None)?;
         rustix::io::write(sys::standing(REPORT), &READY).map(drop)

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use berth_plan::Namespace;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -48,6 +49,18 @@ impl Namespaces {
     #[allow(clippy::cast_sign_loss, reason = "flags are bits")]
     pub(crate) const CONTAINER: Self =
         Self((libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64);
+
+    /// These without one kind; the network is none of them.
+    #[allow(clippy::cast_sign_loss, reason = "flags are bits")]
+    pub(crate) fn without(self, kind: Namespace) -> Self {
+        let flag = match kind {
+            Namespace::Processes => libc::CLONE_NEWPID,
+            Namespace::Ipc => libc::CLONE_NEWIPC,
+            Namespace::Names => libc::CLONE_NEWUTS,
+            Namespace::Network => 0,
+        };
+        Self(self.0 & !(flag as u64))
+    }
 }
 
 /// Forks: `child` runs in the new process and never comes back. The caller has one thread, so the copy of its memory is

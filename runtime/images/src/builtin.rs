@@ -18,6 +18,39 @@ use crate::store::{Document, Image, ImageStore};
 use crate::unpack::Unpacked;
 use libraries::Libraries;
 
+/// Puts an executable and all that it needs into one directory: `run`, its loader as `loader`, and the libraries under the
+/// names by which they are looked for. What is there is replaced.
+///
+/// # Errors
+/// When the executable or a library cannot be read, or the disk refuses.
+pub fn place_program(executable: &Path, directory: &Path) -> io::Result<()> {
+    let unfinished = directory.with_extension("new");
+    crate::erase(&unfinished)?;
+    fs::create_dir_all(&unfinished)?;
+    fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755))?;
+    let libraries = Libraries::find(executable)?;
+    fs::copy(executable, unfinished.join("run"))?;
+    let loader = libraries::loader(executable)?;
+    fs::copy(loader.as_deref().unwrap_or(executable), unfinished.join("loader"))?;
+    let flat = |path: &Path| path.file_name().map(|name| unfinished.join(name));
+    for (inside, file) in &libraries.files {
+        if let Some(place) = flat(inside) {
+            fs::copy(file, place)?;
+        }
+    }
+    for (inside, target) in &libraries.links {
+        if let (Some(place), Some(name)) = (flat(inside), target.file_name()) {
+            match std::os::unix::fs::symlink(name, place) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    // Containers that run have the old one open.
+    crate::erase(directory)?;
+    fs::rename(&unfinished, directory)
+}
+
 /// Where the executable is inside.
 const INSIDE: &str = "/bin/berth";
 

@@ -12,8 +12,12 @@ use rustix::io::Errno;
 /// in a row would be somebody playing.
 const NAME_TRIES: u32 = 1000;
 
-/// Removes a directory with all that is in it; one that is not there is no error. A symlink is removed, not followed.
-pub(crate) fn erase(path: &Path) -> io::Result<()> {
+/// Removes a directory with all that is in it, however it looks inside; one that is not there is no error. A symlink is
+/// removed, not followed.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn erase(path: &Path) -> io::Result<()> {
     let base = match open(CWD, path) {
         Ok(base) => base,
         Err(Errno::NOENT) => return Ok(()),

@@ -55,6 +55,8 @@ pub struct Image {
     pub layers: Vec<String>,
     /// What was said about it when it was made.
     pub comment: String,
+    /// Who made it.
+    pub author: String,
     /// The processor it is for, in the spelling of OCI.
     pub architecture: String,
 }
@@ -215,7 +217,14 @@ impl ImageStore {
         result
     }
 
-    fn unpack_layer(&self, reader: impl Read, place: &Path) -> Result<Unpacked, ImageError> {
+    /// The configuration document of the image with this id.
+    pub(crate) fn document(&self, id: &str) -> Result<Document, ImageError> {
+        let state = self.state();
+        let document = state.images.get(id).cloned();
+        document.ok_or_else(|| ImageError::NotFound(id.to_owned()))
+    }
+
+    pub(crate) fn unpack_layer(&self, reader: impl Read, place: &Path) -> Result<Unpacked, ImageError> {
         let failed = || ImageError::io(format!("making layer {place:?}"));
         let root = place.join("diff");
         make_directory(place, PRIVATE).map_err(failed())?;
@@ -305,6 +314,12 @@ impl ImageStore {
     pub fn list(&self) -> Result<Vec<Image>, ImageError> {
         let state = self.state();
         state.images.keys().map(|id| state.image(id)).collect()
+    }
+
+    /// Bytes of all layers, each counted once.
+    #[must_use]
+    pub fn layers_size(&self) -> u64 {
+        self.state().layers.values().sum()
     }
 
     /// The image that a name, an id or the beginning of an id means. A name goes before the beginning of an id.

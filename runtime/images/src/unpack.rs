@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::archive::{Archive, Entry, Kind};
 use crate::digest;
 use crate::error::ArchiveError;
+use crate::place_files::Extract;
 use place::{Meta, Place};
 
 /// The depth up to which directories are made. Real images stay below 30.
@@ -51,16 +52,44 @@ pub(crate) struct Unpacked {
     pub(crate) size: u64,
 }
 
+/// What an archive goes into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    /// An empty directory of its own, which becomes a layer.
+    Layer,
+    /// A directory that is there and used by others; no name in it means anything.
+    There(Extract),
+}
+
 /// Unpacks an archive, plain or gzipped, into `root`, an empty directory that nobody else touches.
-pub(crate) fn unpack(mut reader: impl Read, root: OwnedFd, limits: Limits) -> Result<Unpacked, ArchiveError> {
+pub(crate) fn unpack(reader: impl Read, root: OwnedFd, limits: Limits) -> Result<Unpacked, ArchiveError> {
+    unpack_any(reader, root, limits, Into::Layer)
+}
+
+/// Unpacks files into a directory.
+pub(crate) fn unpack_files(
+    reader: impl Read,
+    root: OwnedFd,
+    limits: Limits,
+    into: Into,
+) -> Result<(), ArchiveError> {
+    unpack_any(reader, root, limits, into).map(drop)
+}
+
+fn unpack_any(
+    mut reader: impl Read,
+    root: OwnedFd,
+    limits: Limits,
+    into: Into,
+) -> Result<Unpacked, ArchiveError> {
     let magic = magic(&mut reader).map_err(ArchiveError::Read)?;
     let reader = BufReader::with_capacity(READ_AHEAD, magic.as_slice().chain(reader));
     match magic.as_slice() {
-        [0x1f, 0x8b, ..] => layer(MultiGzDecoder::new(reader), root, limits),
+        [0x1f, 0x8b, ..] => layer(MultiGzDecoder::new(reader), root, limits, into),
         [b'B', b'Z', b'h', ..] => Err(ArchiveError::Compression("bzip2")),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(ArchiveError::Compression("xz")),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(ArchiveError::Compression("zstd")),
-        _ => layer(reader, root, limits),
+        _ => layer(reader, root, limits, into),
     }
 }
 
@@ -73,10 +102,11 @@ fn magic(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn layer(reader: impl Read, root: OwnedFd, limits: Limits) -> Result<Unpacked, ArchiveError> {
+fn layer(reader: impl Read, root: OwnedFd, limits: Limits, into: Into) -> Result<Unpacked, ArchiveError> {
     let mut archive = Archive::new(digest::Reader::new(reader, limits.bytes));
     let mut layer = Layer {
-        place: Place::new(root),
+        place: Place::new(root, into),
+        into,
         directories: BTreeMap::new(),
         size: 0,
     };
@@ -100,6 +130,7 @@ fn layer(reader: impl Read, root: OwnedFd, limits: Limits) -> Result<Unpacked, A
 
 struct Layer {
     place: Place,
+    into: Into,
     /// Mode, owner and time of directories, set at the end: what is put into a directory changes its time.
     directories: BTreeMap<Vec<Vec<u8>>, Meta>,
     size: u64,
@@ -117,7 +148,8 @@ impl Layer {
             // The root of the layer itself.
             return match entry.kind {
                 Kind::Directory => {
-                    self.directories.insert(Vec::new(), Meta::of(entry));
+                    let meta = self.meta(entry);
+                    self.directories.insert(Vec::new(), meta);
                     Ok(())
                 }
                 Kind::Unknown => Ok(()),
@@ -129,7 +161,8 @@ impl Layer {
                 | Kind::Fifo => Err(refused("has no name")),
             };
         };
-        if entry.kind == Kind::Unknown || (name.starts_with(WHITEOUT_META) && name != WHITEOUT_OPAQUE) {
+        let meaningless = name.starts_with(WHITEOUT_META) && name != WHITEOUT_OPAQUE;
+        if entry.kind == Kind::Unknown || (self.into == Into::Layer && meaningless) {
             return Ok(());
         }
         let result = self.put_at(entry, parents, name, content);
@@ -151,10 +184,11 @@ impl Layer {
         content: &mut impl Read,
     ) -> Result<(), Problem> {
         self.place.enter(parents)?;
-        if name == WHITEOUT_OPAQUE {
+        let layer = self.into == Into::Layer;
+        if layer && name == WHITEOUT_OPAQUE {
             return self.place.make_opaque();
         }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
+        if layer && let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
             return self.place.white_out(checked(hidden).map_err(Problem::Refused)?);
         }
         match entry.kind {
@@ -162,24 +196,32 @@ impl Layer {
                 self.place.directory(name)?;
                 let mut path = parents.to_vec();
                 path.push(name.to_vec());
-                self.directories.insert(path, Meta::of(entry));
+                let meta = self.meta(entry);
+                self.directories.insert(path, meta);
             }
             Kind::File => {
-                self.place.file(name, &Meta::of(entry), content)?;
+                self.place.file(name, &self.meta(entry), content)?;
                 self.size = self.size.saturating_add(entry.size);
             }
-            Kind::Symlink => self.place.symlink(name, &entry.link, &Meta::of(entry))?,
+            Kind::Symlink => self.place.symlink(name, &entry.link, &self.meta(entry))?,
             Kind::HardLink => {
                 let target = self::parts(&entry.link).map_err(Problem::Refused)?;
                 self.place.hard_link(name, &target)?;
             }
             Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => {
                 self.place
-                    .node(name, entry.kind, entry.device, &Meta::of(entry))?;
+                    .node(name, entry.kind, entry.device, &self.meta(entry))?;
             }
             Kind::Unknown => {}
         }
         Ok(())
+    }
+
+    fn meta(&self, entry: &Entry) -> Meta {
+        match self.into {
+            Into::Layer => Meta::of(entry),
+            Into::There(how) => Meta::of(entry).owned_by(how.owner),
+        }
     }
 
     /// Deepest first: a directory that may not be written any more is not needed any more.

@@ -78,7 +78,7 @@ pub(crate) fn resolve(add: &[String], drop: &[String], facts: &Facts) -> Result<
 }
 
 /// What the daemon can give at most.
-fn held(facts: &Facts) -> u64 {
+pub(crate) fn held(facts: &Facts) -> u64 {
     let known = u64::MAX
         .checked_shr(63_u32.saturating_sub(u32::from(facts.last_capability)))
         .unwrap_or(0);

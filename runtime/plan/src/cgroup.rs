@@ -6,8 +6,10 @@ use crate::devices;
 use crate::error::PlanError;
 use crate::facts::{CgroupLayout, Facts, Hierarchy};
 use crate::mounts::system_mount;
-use crate::spec::{CgroupNamespace, CpuQuota, Limits, Spec};
-use crate::step::{DeviceControl, HostMount, HostStep, MountFlags, MountOption, NewMount, StageStep};
+use crate::spec::{CgroupNamespace, CpuQuota, FoundDevice, Limits, Spec};
+use crate::step::{
+    DeviceControl, HostMount, HostStep, MountFlags, MountOption, NewMount, Propagation, StageStep,
+};
 
 /// Where a container sees control groups.
 pub(crate) const TARGET: &str = "/sys/fs/cgroup";
@@ -27,6 +29,8 @@ pub(crate) struct Cgroup<'a> {
     /// The container's directory, relative to the mount points.
     own: PathBuf,
     spec: &'a Spec,
+    /// Devices that were found for the container.
+    devices: &'a [FoundDevice],
 }
 
 impl<'a> Cgroup<'a> {
@@ -49,7 +53,13 @@ impl<'a> Cgroup<'a> {
             parents,
             own,
             spec,
+            devices: &[],
         })
+    }
+
+    /// With the devices that were found for the container.
+    pub(crate) fn with_devices(self, devices: &'a [FoundDevice]) -> Self {
+        Self { devices, ..self }
     }
 
     /// Directories, limits and device rules.
@@ -59,7 +69,7 @@ impl<'a> Cgroup<'a> {
                 let devices = HostStep::DeviceRules {
                     path: self.directory("devices")?,
                     by: DeviceControl::V1Files,
-                    rules: devices::rules(),
+                    rules: devices::rules_of(self.spec, self.devices),
                 };
                 let directories = hierarchies
                     .iter()
@@ -74,7 +84,7 @@ impl<'a> Cgroup<'a> {
                 let devices = HostStep::DeviceRules {
                     path: mount.join(&self.own),
                     by: DeviceControl::V2Program,
-                    rules: devices::rules(),
+                    rules: devices::rules_of(self.spec, self.devices),
                 };
                 (
                     self.directories_v2(mount, controllers),
@@ -87,7 +97,8 @@ impl<'a> Cgroup<'a> {
             let path = self.directory(controller)?.join(file);
             steps.push(HostStep::WriteCgroup { path, value });
         }
-        steps.push(devices);
+        // Without rules everything is allowed.
+        steps.extend(Some(devices).filter(|_| !self.spec.privileged));
         Ok(steps)
     }
 
@@ -133,7 +144,7 @@ impl<'a> Cgroup<'a> {
     /// What the container sees of them, read-only.
     pub(crate) fn view(&self) -> Vec<StageStep> {
         let flags = MountFlags {
-            read_only: true,
+            read_only: !self.spec.privileged,
             ..system_mount()
         };
         match self.layout {
@@ -169,7 +180,7 @@ impl<'a> Cgroup<'a> {
     pub(crate) fn seal(&self) -> Option<StageStep> {
         let path = PathBuf::from(TARGET);
         let ours = self.spec.mounts.iter().all(|mount| mount.target != path);
-        (ours && !self.layout.is_v2()).then_some(StageStep::ReadonlyPath { path })
+        (ours && !self.spec.privileged && !self.layout.is_v2()).then_some(StageStep::ReadonlyPath { path })
     }
 
     fn tree(&self, hierarchy: &Hierarchy, flags: MountFlags) -> Vec<StageStep> {
@@ -191,6 +202,8 @@ impl<'a> Cgroup<'a> {
                 target,
                 recursive: false,
                 flags,
+                propagation: Propagation::Private,
+                top_only: false,
             }),
         };
         let other_names = hierarchy
@@ -258,6 +271,65 @@ impl<'a> Cgroup<'a> {
         let mount = self.layout.controller(controller);
         let mount = mount.ok_or(PlanError::NoController(controller))?;
         Ok(mount.join(&self.own))
+    }
+}
+
+/// What has to be written to give a running container other limits, in an order that the kernel takes.
+///
+/// # Errors
+/// When the kernel has no such controller.
+pub fn update(spec: &Spec, new: &Limits, facts: &Facts, parent: &str) -> Result<Vec<HostStep>, PlanError> {
+    let group = Cgroup::new(spec, facts, parent)?;
+    let steps = changes(&spec.limits, new, facts.cgroup.is_v2()).into_iter();
+    let step = |(controller, file, value): Write| {
+        let path = group.directory(controller)?.join(file);
+        Ok(HostStep::WriteCgroup { path, value })
+    };
+    steps.map(step).collect()
+}
+
+/// Only what differs; a limit that is gone is written as none.
+fn changes(old: &Limits, new: &Limits, v2: bool) -> Vec<Write> {
+    let all = if v2 { limits_v2 } else { limits_v1 };
+    let (before, after) = (all(old), all(new));
+    let value = |writes: &[Write], name: &str| {
+        let found = writes.iter().find(|(_, file, _)| *file == name);
+        found.map(|(_, _, value)| value.clone())
+    };
+    let mut writes: Vec<Write> = after
+        .iter()
+        .filter(|(_, file, new)| value(&before, file).as_ref() != Some(new))
+        .cloned()
+        .collect();
+    let gone = before.iter().filter(|(_, file, _)| value(&after, file).is_none());
+    writes.extend(
+        gone.filter_map(|(controller, file, _)| Some((*controller, *file, none_of(file)?.to_owned()))),
+    );
+    // Memory alone never exceeds memory with swap: the wider one grows first, and shrinks last.
+    let place = |name: &str| writes.iter().position(|(_, file, _)| *file == name);
+    let grows = match (old.memory_and_swap, new.memory_and_swap) {
+        (Some(old), Some(new)) => new > old,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if let (true, Some(memory), Some(both)) = (
+        grows,
+        place("memory.limit_in_bytes"),
+        place("memory.memsw.limit_in_bytes"),
+    ) {
+        let both = writes.remove(both);
+        writes.insert(memory, both);
+    }
+    writes
+}
+
+/// What a file says without a limit; none for what cannot be taken back.
+fn none_of(file: &str) -> Option<&'static str> {
+    match file {
+        "pids.max" | "memory.max" | "memory.swap.max" => Some("max"),
+        "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes" | "cpu.cfs_quota_us" => Some("-1"),
+        "cpu.max" => Some("max 100000"),
+        _ => None,
     }
 }
 
@@ -368,7 +440,41 @@ fn weight(shares: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::weight;
+    use super::{changes, weight};
+    use crate::spec::Limits;
+
+    #[test]
+    fn only_changes_are_written_in_an_order_that_the_kernel_takes() {
+        let limits = |memory: u64, both: Option<u64>, pids: Option<u64>| Limits {
+            memory: Some(memory),
+            memory_and_swap: both,
+            pids,
+            ..Limits::default()
+        };
+        let check = |old: &Limits, new: &Limits, v2: bool| {
+            let writes = changes(old, new, v2).into_iter();
+            let writes: Vec<String> = writes.map(|(_, file, value)| format!("{file}={value}")).collect();
+            writes.join(" ")
+        };
+        let (small, large) = (limits(10, Some(20), Some(5)), limits(30, Some(60), None));
+        assert_eq!(
+            check(&small, &large, false),
+            "memory.memsw.limit_in_bytes=60 memory.limit_in_bytes=30 pids.max=max"
+        );
+        assert_eq!(
+            check(&large, &small, false),
+            "memory.limit_in_bytes=10 memory.memsw.limit_in_bytes=20 pids.max=5"
+        );
+        assert_eq!(
+            check(&small, &large, true),
+            "memory.max=30 memory.swap.max=30 pids.max=max"
+        );
+        assert_eq!(check(&small, &small, false), "");
+        assert_eq!(
+            check(&small, &limits(30, None, Some(5)), false),
+            "memory.memsw.limit_in_bytes=-1 memory.limit_in_bytes=30"
+        );
+    }
 
     #[test]
     fn shares_as_weights() {

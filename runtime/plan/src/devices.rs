@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::facts::Facts;
+use crate::spec::{FoundDevice, Spec};
 use crate::step::{DeviceKind, DeviceRule, Node, StageStep};
 
 /// Name, major and minor number of every node.
@@ -36,6 +37,8 @@ pub(crate) fn nodes(facts: &Facts) -> Vec<StageStep> {
             mode: NODE_MODE,
             major,
             minor,
+            block: false,
+            owner: None,
         })
     };
     let link = |(name, text): (&str, &str)| StageStep::Symlink {
@@ -47,8 +50,47 @@ pub(crate) fn nodes(facts: &Facts) -> Vec<StageStep> {
     nodes.chain(LINKS.into_iter().chain(core).map(link)).collect()
 }
 
+/// Nodes of the host's devices, in directories that are made for them. What stands in `/dev` already stays.
+pub(crate) fn given(found: &[FoundDevice]) -> Vec<StageStep> {
+    let dev = Path::new("/dev");
+    let taken = |path: &Path| {
+        let names = NODES.iter().map(|(name, ..)| *name).chain(LINKS.map(|(name, _)| name));
+        let own = ["core", "console", "pts", "shm", "mqueue"];
+        names.chain(own).any(|name| path == dev.join(name))
+    };
+    let mut steps = Vec::new();
+    for device in found.iter().filter(|device| !taken(&device.path)) {
+        let parent = device.path.parent().filter(|parent| *parent != dev && *parent != Path::new("/"));
+        let made = parent.map(|parent| StageStep::MakeDirectory {
+            path: parent.to_owned(),
+            mode: 0o755,
+        });
+        steps.extend(made.filter(|step| !steps.contains(step)));
+        steps.push(StageStep::MakeNode(Node {
+            path: device.path.clone(),
+            mode: device.mode,
+            major: device.major,
+            minor: device.minor,
+            block: device.kind == DeviceKind::Block,
+            owner: Some((device.uid, device.gid)),
+        }));
+    }
+    steps
+}
+
+/// The rules of a container: the common ones, its own, and those of its devices.
+pub(crate) fn rules_of(spec: &Spec, found: &[FoundDevice]) -> Vec<DeviceRule> {
+    let mut all = rules();
+    for rule in spec.device_rules.iter().chain(found.iter().map(|device| &device.rule)) {
+        if !all.contains(rule) {
+            all.push(*rule);
+        }
+    }
+    all
+}
+
 /// What a container may do: use the harmless devices and its terminals, and make any node without being able to open it.
-pub(crate) fn rules() -> Vec<DeviceRule> {
+fn rules() -> Vec<DeviceRule> {
     /// `/dev/tty`, `/dev/console`, `/dev/ptmx` and the terminals behind it.
     const TERMINALS: [(u32, Option<u32>); 4] = [(5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None)];
     let usable = |(major, minor): (u32, Option<u32>)| DeviceRule {

@@ -42,6 +42,17 @@ pub enum PlanError {
     /// A restart policy that does not exist.
     #[error("invalid restart policy '{0}'")]
     RestartPolicy(String),
+    /// A log driver that does not exist here.
+    #[error("logger: no log driver named '{0}' is registered")]
+    LogDriver(String),
+    /// An option that the log driver does not have.
+    #[error("unknown log opt '{option}' for {driver} log driver")]
+    LogOption {
+        /// The option.
+        option: String,
+        /// The driver.
+        driver: &'static str,
+    },
     /// An exec of nothing.
     #[error("No exec command specified")]
     NoExecCommand,
@@ -105,6 +116,9 @@ pub enum PlanError {
     /// A setting of the network while the network is the host's.
     #[error("sysctl '{0}' not allowed in host network namespace")]
     HostSysctl(String),
+    /// A setting of a namespace while the namespace is the host's.
+    #[error("sysctl '{0}' is not allowed: its namespace is the host's")]
+    SharedSysctl(String),
     /// The kernel cannot filter system calls, or no filter is known for the machine.
     #[error(
         "no system call filter can be made for this kernel; ask for seccomp=unconfined to run without one"
@@ -135,6 +149,36 @@ pub enum PlanError {
         /// What does not fit.
         reason: &'static str,
     },
+    /// A mode of a namespace that does not exist.
+    #[error("invalid {option} mode: {value}")]
+    Mode {
+        /// Which kind of namespace.
+        option: &'static str,
+        /// As asked for.
+        value: String,
+    },
+    /// The way in which a device may be used cannot be read.
+    #[error("invalid device mode: {0}")]
+    DeviceMode(String),
+    /// A rule for devices that cannot be read.
+    #[error("invalid device cgroup rule: '{0}'")]
+    DeviceRule(String),
+    /// A name that no volume can have.
+    #[error(
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    VolumeName(String),
+    /// A mount whose description contradicts itself.
+    #[error("invalid mount config for type \"{kind}\": {reason}")]
+    MountConfig {
+        /// The type of the mount.
+        kind: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A system call filter that cannot be made of what was sent.
+    #[error("Decoding seccomp profile failed: {0}")]
+    Profile(String),
     /// The system call filter came out too long for the kernel.
     #[error("system call filter has {0} instructions, the kernel takes 4096")]
     FilterTooLong(usize),

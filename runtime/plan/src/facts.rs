@@ -91,7 +91,8 @@ impl CgroupLayout {
     }
 
     /// Where the controller's tree is mounted; none when it is not there.
-    pub(crate) fn controller(&self, name: &str) -> Option<&Path> {
+    #[must_use]
+    pub fn controller(&self, name: &str) -> Option<&Path> {
         match self {
             Self::V1 { hierarchies } => hierarchies
                 .iter()

@@ -13,19 +13,25 @@ mod network;
 mod plan;
 mod resolve;
 mod seccomp;
+mod sharing;
 mod spec;
 mod step;
 mod user;
 
 pub use error::PlanError;
+pub use cgroup::update;
 pub use facts::{Architecture, CgroupLayout, Facts, Hierarchy};
-pub use plan::{plan, plan_exec};
-pub use resolve::{MASKED_PATHS, READ_ONLY_PATHS, resolve, resolve_exec};
+pub use plan::{account, plan, plan_exec};
+pub use resolve::{
+    Given, MASKED_PATHS, READ_ONLY_PATHS, named, resolve, resolve_exec, resolve_update, resolve_with,
+    volume_name,
+};
 pub use spec::{
-    CgroupNamespace, CpuQuota, Dns, ExecPlacement, ExecSpec, ExtraHost, Limits, MountSource, Network,
-    Placement, PublishedPort, Spec, UserMount,
+    CgroupNamespace, CpuQuota, DeviceWish, Dns, ExecPlacement, ExecSpec, ExtraHost, FoundDevice, Ipc, Limits, Log,
+    MountSource, Network, Placement, PublishedPort, Sharing, Spec, UserMount, VolumeMount,
 };
 pub use step::{
-    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, HostMount, HostStep, MountFlags,
-    MountOption, NewMount, Node, PLAN_VERSION, Plan, Protocol, Rlimit, StageStep, Stdin, TerminalSize,
+    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, HostMount, HostStep, LogLimit, MountFlags,
+    MountOption, Namespace, NewMount, Node, PLAN_VERSION, Plan, Propagation, Protocol, Rlimit, StageStep, Stdin,
+    TerminalSize,
 };

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::cgroup::{self, Cgroup};
 use crate::devices;
 use crate::facts::Facts;
-use crate::spec::{MountSource, Placement, Spec, UserMount};
-use crate::step::{HostMount, MountFlags, MountOption, NewMount, StageStep};
+use crate::spec::{Ipc, MountSource, Placement, Spec, UserMount, VolumeMount};
+use crate::step::{Command, HostMount, MountFlags, MountOption, NewMount, Propagation, StageStep};
 
 /// Where the group `tty` is in every distribution: terminals belong to it.
 const TTY_GROUP: &str = "5";
@@ -14,8 +14,8 @@ const TTY_GROUP: &str = "5";
 /// `/dev` holds nodes and links, no data.
 const DEV_SIZE: &str = "65536k";
 
-/// The mode of a directory for an image's volume.
-const VOLUME_MODE: u32 = 0o755;
+/// Where a container has the program that reaps and passes signals on, and what that needs.
+const INIT: &str = "/sbin/.berth-init";
 
 /// Files of the container's own directory, and where they appear.
 const OWN_FILES: [(&str, &str); 3] = [
@@ -48,19 +48,67 @@ pub(crate) fn stage_steps(
             continue;
         }
         let is_sys = mount.target == Path::new("/sys");
+        if mount.target == Path::new(SHM) {
+            steps.extend(shared_memory(spec, mount));
+            continue;
+        }
         steps.push(StageStep::Mount(mount));
         if is_sys && !replaced(cgroup::TARGET) {
             steps.extend(group.view());
         }
     }
     steps.extend(devices::nodes(facts));
-    let volumes = spec.image_volumes.iter().map(|path| StageStep::MakeDirectory {
-        path: path.clone(),
-        mode: VOLUME_MODE,
-    });
-    steps.extend(volumes);
+    steps.extend(devices::given(&placement.devices));
     steps.extend(by_depth(spec, placement));
+    if spec.init {
+        steps.push(StageStep::Bind(HostMount {
+            source: placement.init_dir.clone(),
+            target: PathBuf::from(INIT),
+            recursive: false,
+            flags: MountFlags {
+                read_only: true,
+                nosuid: true,
+                nodev: true,
+                ..MountFlags::default()
+            },
+            propagation: Propagation::Private,
+            top_only: false,
+        }));
+    }
     steps
+}
+
+/// The command, run by the init program, which is started by the loader that is beside it: nothing of the image is used.
+pub(crate) fn init(command: Command) -> Command {
+    let own = |name: &str| format!("{INIT}/{name}");
+    let mut argv = vec![own("loader"), "--library-path".to_owned(), INIT.to_owned(), own("run")];
+    argv.extend(["__init".to_owned(), "--".to_owned()]);
+    argv.extend(command.argv);
+    Command {
+        candidates: vec![own("loader")],
+        argv,
+        env: command.env,
+    }
+}
+
+/// Where memory is shared.
+const SHM: &str = "/dev/shm";
+
+/// Its own, or that of whoever it shares memory with.
+fn shared_memory(spec: &Spec, own: NewMount) -> Option<StageStep> {
+    match &spec.ipc {
+        Ipc::Private | Ipc::Shareable => Some(StageStep::Mount(own)),
+        Ipc::WithoutMemory => None,
+        Ipc::Host => Some(StageStep::Bind(HostMount {
+            source: PathBuf::from(SHM),
+            target: PathBuf::from(SHM),
+            recursive: false,
+            flags: system_mount(),
+            propagation: Propagation::Private,
+            top_only: false,
+        })),
+        Ipc::Container(_) => Some(StageStep::SharedMemory),
+    }
 }
 
 /// The container's own files and the mounts of the user, a directory before what is mounted in it. A file of the
@@ -73,14 +121,17 @@ fn by_depth(spec: &Spec, placement: &Placement) -> Vec<StageStep> {
             ..MountFlags::default()
         },
         source: MountSource::Host {
-            path: placement.container_dir.join(name),
+            path: placement.joined_dir.as_ref().unwrap_or(&placement.container_dir).join(name),
             recursive: false,
+            propagation: Propagation::Private,
+            make: false,
+            read_only_below: true,
         },
     });
     let own = own.filter(|own| spec.mounts.iter().all(|mount| mount.target != own.target));
     let mut mounts: Vec<UserMount> = own.chain(spec.mounts.iter().cloned()).collect();
     mounts.sort_by_key(|mount| mount.target.components().count());
-    mounts.iter().map(user_mount).collect()
+    mounts.iter().map(|mount| user_mount(mount, placement)).collect()
 }
 
 fn system_mounts(spec: &Spec) -> Vec<NewMount> {
@@ -107,7 +158,7 @@ fn system_mounts(spec: &Spec) -> Vec<NewMount> {
         ..system_mount()
     };
     let read_only = MountFlags {
-        read_only: true,
+        read_only: !spec.privileged,
         ..system_mount()
     };
     let shm_size = spec.shm_size.to_string();
@@ -141,18 +192,34 @@ fn system_mounts(spec: &Spec) -> Vec<NewMount> {
     ]
 }
 
-fn user_mount(mount: &UserMount) -> StageStep {
+fn user_mount(mount: &UserMount, placement: &Placement) -> StageStep {
     let UserMount {
         target,
         flags,
         source,
     } = mount;
     match source {
-        MountSource::Host { path, recursive } => StageStep::Bind(HostMount {
+        MountSource::Host {
+            path,
+            recursive,
+            propagation,
+            make: _,
+            read_only_below,
+        } => StageStep::Bind(HostMount {
             source: path.clone(),
             target: target.clone(),
             recursive: *recursive,
             flags: *flags,
+            propagation: *propagation,
+            top_only: !read_only_below,
+        }),
+        MountSource::Volume(volume) => StageStep::Bind(HostMount {
+            source: volume_path(volume, placement),
+            target: target.clone(),
+            recursive: false,
+            flags: *flags,
+            propagation: Propagation::Private,
+            top_only: false,
         }),
         MountSource::Tmpfs { options } => StageStep::Mount(NewMount {
             kind: "tmpfs".to_owned(),
@@ -163,4 +230,9 @@ fn user_mount(mount: &UserMount) -> StageStep {
             options: options.clone(),
         }),
     }
+}
+
+/// Where the files of a volume are.
+fn volume_path(volume: &VolumeMount, placement: &Placement) -> PathBuf {
+    placement.volumes_dir.join(&volume.name).join("_data")
 }

@@ -35,6 +35,10 @@ pub(crate) fn check(spec: &Spec, placement: &Placement) -> Result<(), PlanError>
     if placement.network.is_some() != on_bridge {
         return misfit("an address was chosen without the bridge, or none with it");
     }
+    let joined = spec.network == Network::Joined;
+    if spec.network_of.is_some() != joined || placement.joined_dir.is_some() != joined {
+        return misfit("a network is joined without the container that has it");
+    }
     if !placement.ports.is_empty() && !on_bridge {
         return misfit("ports are published without the bridge");
     }
@@ -69,13 +73,17 @@ pub(crate) fn host_steps(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
             }));
         }
         (None, Network::Bridge | Network::None) => steps.push(HostStep::LonelyNetwork),
-        (None, Network::Host) => {}
+        (None, Network::Host | Network::Joined) => {}
     }
     steps
 }
 
 /// The container's own files.
 pub(crate) fn files(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
+    if placement.joined_dir.is_some() {
+        // Those of the container whose network it is.
+        return Vec::new();
+    }
     let file = |name: &str, content: String| HostStep::WriteFile {
         path: placement.container_dir.join(name),
         mode: FILE_MODE,
@@ -92,14 +100,14 @@ pub(crate) fn files(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
 pub(crate) fn enter(spec: &Spec) -> Option<StageStep> {
     match spec.network {
         Network::Bridge | Network::None => Some(StageStep::EnterNetwork),
-        Network::Host => None,
+        Network::Host | Network::Joined => None,
     }
 }
 
 /// Kernel settings: the defaults of an own network unless the user set them, then the user's.
 pub(crate) fn settings(spec: &Spec, facts: &Facts) -> Vec<StageStep> {
     let ipv6 = (spec.network == Network::Bridge && facts.ipv6).then_some(NO_IPV6);
-    let own_network = spec.network != Network::Host;
+    let own_network = matches!(spec.network, Network::Bridge | Network::None);
     let defaults = SETTINGS.into_iter().filter(|_| own_network).chain(ipv6);
     let defaults = defaults
         .filter(|(name, _)| spec.sysctls.iter().all(|(own, _)| own != name))

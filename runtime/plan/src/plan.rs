@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::spec::{ExecPlacement, ExecSpec, Placement, Spec};
 use crate::step::{Command, HostStep, PLAN_VERSION, Plan, StageStep, Stdin};
 use crate::user::{Account, Accounts};
-use crate::{devices, mounts, network, seccomp};
+use crate::{capabilities, devices, mounts, network, seccomp, sharing};
 
 /// What a terminal is taken for unless somebody says otherwise; Docker's.
 const TERM: &str = "TERM=xterm";
@@ -27,11 +27,13 @@ pub fn plan(spec: &Spec, facts: &Facts, placement: &Placement) -> Result<Plan, P
         group: &placement.group,
     };
     let account = accounts.find(&spec.user, &spec.groups)?;
-    let group = Cgroup::new(spec, facts, &placement.cgroup_parent)?;
+    let group = Cgroup::new(spec, facts, &placement.cgroup_parent)?.with_devices(&placement.devices);
+    let log = spec.log;
     Ok(Plan {
         version: PLAN_VERSION,
         id: spec.id.clone(),
-        log_path: Some(placement.container_dir.join(format!("{}-json.log", spec.id))),
+        log_path: log.kept.then(|| placement.container_dir.join(format!("{}-json.log", spec.id))),
+        log_limit: log.limit,
         stdin: spec.stdin,
         born_in: group.born_in(),
         oom_counter: group.oom_counter(),
@@ -71,7 +73,11 @@ pub fn plan_exec(
     stage.extend(keyring_and_limits(spec));
     let directory = exec.working_dir.as_ref().unwrap_or(&spec.working_dir);
     stage.extend(place(&account, directory.clone(), true));
-    stage.extend(rights(spec, facts, &account)?);
+    if exec.privileged {
+        stage.extend(give_up(capabilities::held(facts), &account));
+    } else {
+        stage.extend(rights(spec, facts, &account)?);
+    }
     let terminal = exec.terminal.is_some();
     stage.push(StageStep::Exec(command(
         &exec.command,
@@ -83,12 +89,22 @@ pub fn plan_exec(
         version: PLAN_VERSION,
         id: exec.id.clone(),
         log_path: None,
+        log_limit: None,
         stdin: exec.stdin,
         born_in: group.born_in(),
         oom_counter: None,
         host: Vec::new(),
         stage,
     })
+}
+
+/// The user and the group that a container's user is, by its own files.
+///
+/// # Errors
+/// When the container does not know it.
+pub fn account(passwd: &str, group: &str, user: &str) -> Result<(u32, u32), PlanError> {
+    let account = Accounts { passwd, group }.find(user, &[])?;
+    Ok((account.credentials.uid, account.credentials.gid))
 }
 
 fn check(spec: &Spec, placement: &Placement) -> Result<(), PlanError> {
@@ -122,7 +138,8 @@ fn stage_steps(
     group: &Cgroup<'_>,
     account: &Account,
 ) -> Result<Vec<StageStep>, PlanError> {
-    let mut steps: Vec<StageStep> = network::enter(spec).into_iter().collect();
+    let mut steps: Vec<StageStep> = sharing::steps(spec);
+    steps.extend(network::enter(spec));
     steps.extend(group.join());
     steps.extend([StageStep::PrivateMounts, StageStep::AttachRoot]);
     steps.extend(mounts::stage_steps(spec, facts, placement, group));
@@ -131,12 +148,8 @@ fn stage_steps(
     steps.extend(process(spec, account));
     steps.extend(rights(spec, facts, account)?);
     let terminal = spec.terminal.is_some();
-    steps.push(StageStep::Exec(command(
-        &spec.command,
-        spec.env.clone(),
-        account,
-        terminal,
-    )));
+    let command = command(&spec.command, spec.env.clone(), account, terminal);
+    steps.push(StageStep::Exec(if spec.init { mounts::init(command) } else { command }));
     Ok(steps)
 }
 
@@ -151,9 +164,11 @@ fn inside(spec: &Spec, facts: &Facts, group: &Cgroup<'_>) -> Vec<StageStep> {
         None if spec.stdin == Stdin::Null => steps.push(StageStep::NullInput),
         None => {}
     }
-    steps.push(StageStep::Hostname {
-        name: spec.hostname.clone(),
-    });
+    if !spec.host_names {
+        steps.push(StageStep::Hostname {
+            name: spec.hostname.clone(),
+        });
+    }
     if !spec.domainname.is_empty() {
         steps.push(StageStep::Domainname {
             name: spec.domainname.clone(),
@@ -215,32 +230,39 @@ fn place(account: &Account, path: PathBuf, existing: bool) -> Vec<StageStep> {
 fn rights(spec: &Spec, facts: &Facts, account: &Account) -> Result<Vec<StageStep>, PlanError> {
     let filter = if spec.seccomp {
         let architecture = facts.architecture.filter(|_| facts.seccomp);
-        let program = seccomp::filter(architecture.ok_or(PlanError::NoSeccomp)?, spec.capabilities)?;
+        let architecture = architecture.ok_or(PlanError::NoSeccomp)?;
+        let program = match &spec.seccomp_profile {
+            Some(profile) => seccomp::filter_of(profile, architecture, spec.capabilities, facts)?,
+            None => seccomp::filter(architecture, spec.capabilities)?,
+        };
         Some(StageStep::Seccomp { program })
     } else {
         None
     };
-    let usable = if account.credentials.uid == 0 {
-        spec.capabilities
-    } else {
-        0
-    };
-    let give_up = [
-        StageStep::DropBounding {
-            keep: spec.capabilities,
-        },
-        StageStep::Credentials(account.credentials.clone()),
-        StageStep::Capabilities {
-            permitted: usable,
-            effective: usable,
-        },
-    ];
+    let give_up = give_up(spec.capabilities, account);
     Ok(if spec.no_new_privileges {
         let begin = [StageStep::NoNewPrivileges];
         begin.into_iter().chain(give_up).chain(filter).collect()
     } else {
         filter.into_iter().chain(give_up).collect()
     })
+}
+
+/// Becomes the user, with these capabilities at most.
+fn give_up(capabilities: u64, account: &Account) -> [StageStep; 3] {
+    let usable = if account.credentials.uid == 0 {
+        capabilities
+    } else {
+        0
+    };
+    [
+        StageStep::DropBounding { keep: capabilities },
+        StageStep::Credentials(account.credentials.clone()),
+        StageStep::Capabilities {
+            permitted: usable,
+            effective: usable,
+        },
+    ]
 }
 
 fn command(words: &[String], mut env: Vec<String>, account: &Account, terminal: bool) -> Command {

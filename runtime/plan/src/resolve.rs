@@ -1,15 +1,19 @@
 //! From a create request to a specification: what is not supported is refused by name, never ignored.
 
+mod devices;
 mod dns;
 mod exec;
 mod limits;
+mod log;
 mod mounts;
 mod ports;
 mod process;
 mod refuse;
 mod security;
+mod sharing;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use berth_wire::docker::{CreateRequest, ImageConfig};
 
@@ -21,7 +25,10 @@ use crate::spec::{CgroupNamespace, Network, Spec};
 use crate::step::{Stdin, TerminalSize};
 
 pub use exec::resolve_exec;
+pub use update::resolve_update;
 pub use security::{MASKED_PATHS, READ_ONLY_PATHS};
+pub use mounts::volume_name;
+pub use sharing::{Given, named};
 
 /// Bytes of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 * 1024 * 1024;
@@ -40,14 +47,33 @@ pub fn resolve(
     name: &str,
     facts: &Facts,
 ) -> Result<Spec, PlanError> {
+    resolve_with(request, image, id, name, facts, &Given::default())
+}
+
+/// The same with what is known of other containers that the request names.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    request: &CreateRequest,
+    image: &ImageConfig,
+    id: &str,
+    name: &str,
+    facts: &Facts,
+    given: &Given,
+) -> Result<Spec, PlanError> {
     refuse::check(request, facts)?;
     let (config, host) = (&request.config, &request.host_config);
-    let network = network(request)?;
+    let network = sharing::network(request)?;
+    let shared = sharing::resolve(request, given)?;
     let security = security::resolve(host, facts)?;
     let limits = limits::resolve(host, facts)?;
     cgroup::check(&limits, &facts.cgroup)?;
-    let hostname = process::hostname(&config.hostname, network, id, facts)?;
-    let mounts = mounts::resolve(request, facts)?;
+    let hostname = match &given.hostname {
+        Some(hostname) if network == Network::Joined => hostname.clone(),
+        _ if shared.host_names && !facts.hostname.is_empty() => facts.hostname.clone(),
+        _ => process::hostname(&config.hostname, network, id, facts)?,
+    };
     let list = |words: &Option<berth_wire::docker::Words>| words.clone().unwrap_or_default().0;
     Ok(Spec {
         id: id.to_owned(),
@@ -76,17 +102,30 @@ pub fn resolve(
         stop_signal: process::stop_signal(config, image)?,
         stop_timeout: config.stop_timeout,
         limits,
-        capabilities: capabilities::resolve(&list(&host.cap_add), &list(&host.cap_drop), facts)?,
+        capabilities: if host.privileged {
+            capabilities::held(facts)
+        } else {
+            capabilities::resolve(&list(&host.cap_add), &list(&host.cap_drop), facts)?
+        },
         seccomp: security.seccomp,
+        seccomp_profile: security.profile,
+        privileged: host.privileged,
+        devices: devices::wishes(host)?,
+        device_rules: devices::rules(host)?,
+        init: host.init == Some(true),
         no_new_privileges: security.no_new_privileges,
         readonly_rootfs: host.readonly_rootfs,
-        image_volumes: mounts::image_volumes(image, &mounts)?,
-        mounts,
+        mounts: mounts::resolve(request, image, facts, &given.inherited)?,
         shm_size: shm_size(host.shm_size)?,
         masked_paths: security::masked_paths(host)?,
         readonly_paths: security::readonly_paths(host)?,
         rlimits: limits::rlimits(host.ulimits.as_deref().unwrap_or_default())?,
-        sysctls: process::sysctls(&host.sysctls, network)?,
+        sysctls: process::sysctls(&host.sysctls, network, &shared.ipc, shared.host_names)?,
+        processes: shared.processes,
+        ipc: shared.ipc,
+        host_names: shared.host_names,
+        network_of: shared.network_of,
+        log: log::resolve(host)?,
         oom_score_adj: limits::oom_score_adj(host.oom_score_adj)?,
         extra_hosts: dns::extra_hosts(host.extra_hosts.as_deref().unwrap_or_default(), network)?,
         dns: dns::resolve(host)?,
@@ -103,23 +142,6 @@ fn terminal_size(size: &[u32]) -> TerminalSize {
     TerminalSize {
         rows: part(0).unwrap_or_default(),
         columns: part(1).unwrap_or_default(),
-    }
-}
-
-/// The network that the request asks for.
-fn network(request: &CreateRequest) -> Result<Network, PlanError> {
-    let mode = request.host_config.network_mode.as_str();
-    if request.config.network_disabled {
-        return Ok(Network::None);
-    }
-    match mode {
-        "" | "default" | "bridge" => Ok(Network::Bridge),
-        "none" => Ok(Network::None),
-        "host" => Ok(Network::Host),
-        other if other.starts_with("container:") => Err(PlanError::Unsupported(
-            "the network of another container (NetworkMode container:)",
-        )),
-        other => Err(PlanError::NoSuchNetwork(other.to_owned())),
     }
 }
 

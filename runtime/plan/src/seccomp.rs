@@ -1,5 +1,6 @@
 //! The system call filter: the default profile, made into a program for one machine and one set of capabilities.
 
+mod custom;
 mod program;
 mod tables;
 #[cfg(test)]
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use crate::capabilities;
 use crate::error::PlanError;
-use crate::facts::Architecture;
+use crate::facts::{Architecture, Facts};
 use program::Action;
 use tables::Table;
 
@@ -87,6 +88,32 @@ pub(crate) fn filter(architecture: Architecture, capabilities: u64) -> Result<Ve
         .map(|table| (table.audit, actions(profile, table, capabilities)))
         .collect();
     let program = program::compile(&parts, NEWEST_KNOWN);
+    if program.len() > MAX_INSTRUCTIONS {
+        return Err(PlanError::FilterTooLong(program.len()));
+    }
+    Ok(program)
+}
+
+/// Makes the filter of a profile of one's own, in docker's format.
+pub(crate) fn filter_of(
+    profile: &str,
+    architecture: Architecture,
+    capabilities: u64,
+    facts: &Facts,
+) -> Result<Vec<u64>, PlanError> {
+    let profile = custom::parse(profile)?;
+    let default = profile.default()?;
+    let mut parts = Vec::new();
+    for table in tables::of(architecture) {
+        if profile.covers(table) {
+            parts.push((table.audit, profile.actions(table, capabilities, facts)?));
+        }
+    }
+    let missing = |number: u32| match number {
+        program::FOREIGN_NUMBERS.. => Action::Fail(ENOSYS),
+        _ => Action::Answer(default),
+    };
+    let program = program::compile_with(&parts, &missing, NEWEST_KNOWN);
     if program.len() > MAX_INSTRUCTIONS {
         return Err(PlanError::FilterTooLong(program.len()));
     }

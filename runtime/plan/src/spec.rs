@@ -1,11 +1,15 @@
 //! What a container is to be: a request that has been checked and completed, before anything of the host is chosen.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::step::{Endpoint, MountFlags, MountOption, Protocol, Rlimit, Stdin, TerminalSize};
+use crate::step::{
+    DeviceKind, DeviceRule, Endpoint, LogLimit, MountFlags, MountOption, Propagation, Protocol, Rlimit, Stdin,
+    TerminalSize,
+};
 
 /// A container, completely described. Kept in its record: every start makes a plan of it.
 #[allow(clippy::struct_excessive_bools, reason = "each is one option of a request")]
@@ -54,8 +58,6 @@ pub struct Spec {
     pub readonly_rootfs: bool,
     /// Mounts of the user, each on a place of its own.
     pub mounts: Vec<UserMount>,
-    /// Directories that the image declares as volumes; made when they are missing.
-    pub image_volumes: Vec<PathBuf>,
     /// Bytes of `/dev/shm`.
     pub shm_size: u64,
     /// Hidden paths; with any, those of the CPUs' temperatures are hidden too.
@@ -74,6 +76,118 @@ pub struct Spec {
     pub dns: Dns,
     /// Which control groups it sees.
     pub cgroup_namespace: CgroupNamespace,
+    /// Where its output is kept.
+    #[serde(default)]
+    pub log: Log,
+    /// Every device of the host, no device rules, and what else the kernel shows can be changed.
+    #[serde(default)]
+    pub privileged: bool,
+    /// A system call filter of one's own, as JSON; only with `seccomp`.
+    #[serde(default)]
+    pub seccomp_profile: Option<String>,
+    /// Devices of the host that it gets.
+    #[serde(default)]
+    pub devices: Vec<DeviceWish>,
+    /// What it may do with devices besides.
+    #[serde(default)]
+    pub device_rules: Vec<DeviceRule>,
+    /// A process that reaps others and passes signals on runs the command.
+    #[serde(default)]
+    pub init: bool,
+    /// Which processes it sees.
+    #[serde(default)]
+    pub processes: Sharing,
+    /// Whose shared memory and message queues it has.
+    #[serde(default)]
+    pub ipc: Ipc,
+    /// Its host name is the host's.
+    #[serde(default)]
+    pub host_names: bool,
+    /// Whose network it has; exactly if its network is [`Network::Joined`].
+    #[serde(default)]
+    pub network_of: Option<String>,
+}
+
+/// Whose namespace a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sharing {
+    /// Its own.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+    /// Another container's, by its id.
+    Container(String),
+}
+
+/// Whose shared memory and message queues a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ipc {
+    /// Its own, and nobody else's.
+    #[default]
+    Private,
+    /// Its own; others may join.
+    Shareable,
+    /// Its own, without `/dev/shm`.
+    WithoutMemory,
+    /// The host's.
+    Host,
+    /// Another container's, by its id.
+    Container(String),
+}
+
+/// A device of the host that a container gets. It is looked up at every start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWish {
+    /// A device or a directory of devices; absolute and clean.
+    pub host: PathBuf,
+    /// Where it is in the container; absolute and clean.
+    pub container: PathBuf,
+    /// May be read.
+    pub read: bool,
+    /// May be written.
+    pub write: bool,
+    /// A node may be made.
+    pub mknod: bool,
+}
+
+/// A device that was found on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDevice {
+    /// Where it is in the container.
+    pub path: PathBuf,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// What may be done with it.
+    pub rule: DeviceRule,
+}
+
+/// Where the output of a container is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// It is kept at all.
+    pub kept: bool,
+    /// How much of it; none for all.
+    pub limit: Option<LogLimit>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            kept: true,
+            limit: None,
+        }
+    }
 }
 
 /// Which network a container has.
@@ -86,6 +200,8 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// Another container's.
+    Joined,
 }
 
 /// Which control groups a container sees.
@@ -131,12 +247,42 @@ pub enum MountSource {
         path: PathBuf,
         /// With everything that is mounted below it.
         recursive: bool,
+        /// Which later mounts travel between the host and the container.
+        #[serde(default)]
+        propagation: Propagation,
+        /// A directory that is missing is made.
+        #[serde(default)]
+        make: bool,
+        /// Everything that is mounted below it becomes read-only with it.
+        #[serde(default = "yes")]
+        read_only_below: bool,
     },
+    /// A volume of the engine.
+    Volume(VolumeMount),
     /// A file system in memory.
     Tmpfs {
         /// Its options.
         options: Vec<MountOption>,
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A volume in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// Its name; empty until a name has been chosen for one that the request does not name.
+    pub name: String,
+    /// The request does not name it: it goes with the container when that is asked for.
+    pub anonymous: bool,
+    /// An empty one is filled with what the image has in its place.
+    pub copy: bool,
+    /// Labels of a volume that is made for it.
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver of a volume that is made for it.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Limits of a control group. What is not set is not limited.
@@ -210,6 +356,14 @@ pub struct Placement {
     pub cgroup_parent: String,
     /// The published ports, with every host port chosen.
     pub ports: Vec<PublishedPort>,
+    /// The devices that were found for the container's wishes; for a privileged one all of the host.
+    pub devices: Vec<FoundDevice>,
+    /// The directory with the hosts, hostname and resolv.conf of the container whose network is joined.
+    pub joined_dir: Option<PathBuf>,
+    /// Where volumes are: `NAME/_data` below it.
+    pub volumes_dir: PathBuf,
+    /// Where the init program is: a directory with `run` and what it needs.
+    pub init_dir: PathBuf,
 }
 
 /// Another process in a running container: a request that has been checked and completed.
@@ -229,6 +383,8 @@ pub struct ExecSpec {
     pub stdin: Stdin,
     /// It has a terminal, of this size at first.
     pub terminal: Option<TerminalSize>,
+    /// It has every right that the daemon can give.
+    pub privileged: bool,
 }
 
 /// What is known of a running container when a process is added to it.

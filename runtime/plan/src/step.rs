@@ -20,6 +20,9 @@ pub struct Plan {
     pub id: String,
     /// The json-file log; made with mode 0640 when it is not there, else appended to. Without it nothing is kept.
     pub log_path: Option<PathBuf>,
+    /// How much of the log is kept; none for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_limit: Option<LogLimit>,
     /// What the container's standard input is.
     pub stdin: Stdin,
     /// cgroup v2: the directory that the process is born into. On v1 it joins by [`StageStep::JoinCgroup`].
@@ -32,6 +35,15 @@ pub struct Plan {
     /// Done by the first process, in this order. It has pid, mount, UTS and IPC namespaces of its own already, unless
     /// it enters a container that runs ([`StageStep::EnterContainer`]).
     pub stage: Vec<StageStep>,
+}
+
+/// How much of a log is kept: full files are renamed, `NAME.1` the newest of them, and the oldest goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimit {
+    /// A file of this many bytes is full; the record that goes over it is its last.
+    pub max_size: u64,
+    /// How many files there are, with the one that is written; with one alone it is emptied when it is full.
+    pub max_files: u32,
 }
 
 /// The container's standard input.
@@ -192,6 +204,15 @@ pub enum StageStep {
         /// Which.
         id: String,
     },
+    /// Shares a namespace of the host or of a running container: the process has none of its own of this kind.
+    Share {
+        /// Which kind.
+        namespace: Namespace,
+        /// The container; the host's without.
+        with: Option<String>,
+    },
+    /// Mounts `/dev/shm` of the container whose IPC namespace is shared.
+    SharedMemory,
     /// Enters the network namespace that the host steps made. A container with the host's network has no such step.
     EnterNetwork,
     /// cgroup v1: joins by writing `0` to `tasks`, the only quick way.
@@ -214,7 +235,7 @@ pub enum StageStep {
         /// Permission bits of those that are made.
         mode: u32,
     },
-    /// Makes a character device node, owned by root; its directory is there.
+    /// Makes a device node; its directory is there.
     MakeNode(Node),
     /// Makes a symlink; its directory is there.
     Symlink {
@@ -320,6 +341,41 @@ pub enum StageStep {
     Exec(Command),
 }
 
+/// A kind of namespace that can be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    /// Process numbers.
+    Processes,
+    /// Shared memory and message queues.
+    Ipc,
+    /// Host and domain name.
+    Names,
+    /// The network. The host's is had without this.
+    Network,
+}
+
+/// Which later mounts travel between the host and a container, below one mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// None.
+    #[default]
+    Private,
+    /// Those of the host reach the container.
+    Slave,
+    /// All.
+    Shared,
+}
+
+impl Propagation {
+    /// As mounts are by default.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub fn is_private(&self) -> bool {
+        *self == Self::Private
+    }
+}
+
 /// How large a terminal is, in characters; 0 for not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
@@ -346,7 +402,7 @@ pub struct NewMount {
     pub options: Vec<MountOption>,
 }
 
-/// A character device node.
+/// A device node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Where.
@@ -357,6 +413,12 @@ pub struct Node {
     pub major: u32,
     /// Minor number.
     pub minor: u32,
+    /// A block device, not a character device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub block: bool,
+    /// Its user and group; root without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A part of the host that the container sees.
@@ -370,6 +432,12 @@ pub struct HostMount {
     pub recursive: bool,
     /// Flags of the mount, on top of the source's own; on all of it when recursive.
     pub flags: MountFlags,
+    /// Which later mounts travel.
+    #[serde(default, skip_serializing_if = "Propagation::is_private")]
+    pub propagation: Propagation,
+    /// The flags are for the uppermost mount alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub top_only: bool,
 }
 
 /// A resource limit.
@@ -463,6 +531,20 @@ impl Plan {
         self.stage.iter().find_map(|step| {
             if let StageStep::EnterContainer { id } = step {
                 Some(id.as_str())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Whose namespace of a kind the process has: none for its own, an empty choice for the host's.
+    #[must_use]
+    pub fn shares(&self, kind: Namespace) -> Option<Option<&str>> {
+        self.stage.iter().find_map(|step| {
+            if let StageStep::Share { namespace, with } = step
+                && *namespace == kind
+            {
+                Some(with.as_deref())
             } else {
                 None
             }

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use berth_plan::{
-    Architecture, CgroupLayout, Endpoint, ExecPlacement, Facts, Hierarchy, Network, Placement, PlanError,
-    PublishedPort, Spec, plan, plan_exec, resolve, resolve_exec,
+    Architecture, CgroupLayout, DeviceKind, DeviceRule, Endpoint, ExecPlacement, Facts, FoundDevice,
+    Hierarchy, Network, Placement, PlanError, PublishedPort, Spec, plan, plan_exec, resolve, resolve_exec,
 };
 use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, ImageConfig};
 use serde_json::Value;
@@ -124,9 +124,43 @@ impl Case {
             resolv_conf: RESOLV_CONF.to_owned(),
             cgroup_parent: "berth".to_owned(),
             ports: ports.collect(),
+            devices: devices(&spec),
+            joined_dir: (spec.network == Network::Joined).then(|| PathBuf::from("/data/other")),
+            volumes_dir: PathBuf::from("/data/volumes"),
+            init_dir: PathBuf::from("/data/init"),
         };
         plan(&spec, &facts, &placement).map(|plan| lines(&plan))
     }
+}
+
+/// As if every device that is wished for were there: the major number is 10.
+fn devices(spec: &Spec) -> Vec<FoundDevice> {
+    let found = spec.devices.iter().zip(100..).map(|(wish, minor)| FoundDevice {
+        path: wish.container.clone(),
+        kind: if wish.host.ends_with("disk") {
+            DeviceKind::Block
+        } else {
+            DeviceKind::Character
+        },
+        major: 10,
+        minor,
+        mode: 0o660,
+        uid: 0,
+        gid: 6,
+        rule: DeviceRule {
+            kind: if wish.host.ends_with("disk") {
+                DeviceKind::Block
+            } else {
+                DeviceKind::Character
+            },
+            major: Some(10),
+            minor: Some(minor),
+            read: wish.read,
+            write: wish.write,
+            mknod: wish.mknod,
+        },
+    });
+    found.collect()
 }
 
 fn exec_plan(exec: &ExecConfig, spec: &Spec, facts: &Facts) -> Result<Vec<String>, PlanError> {

@@ -1,17 +1,23 @@
-//! How a member comes to be: alone, or as one of those that form a cluster together; and under the identity that its data
+//! How a member comes to be: alone, as one of those that form a cluster together, or as one that joins later; and under the identity that its data
 //! directory holds ever after.
 
 mod discovery;
+mod join;
+mod srv;
 
-use crate::config::{InitialCluster, NodeConfig};
+pub use srv::SrvDiscovery;
+
+use crate::config::{InitialCluster, InitialMember, NodeConfig};
 use crate::disk::{Disk, Forming, Founding, Identity};
 use crate::error::{BootstrapError, NodeError};
+use crate::tls::Tls;
 use berth_replica::{Limits, Member, Millis, ReplicaConfig};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The store's index before the first write of a client. A fresh single member of etcd stands there, because its own
@@ -46,8 +52,23 @@ pub(crate) fn limits(config: &NodeConfig) -> Limits {
     }
 }
 
-/// Waits for the members that form the cluster, if it is for a discovery service to say who they are.
+/// Asks the records of a domain, or waits for the members that form the cluster, if it is for these to say who they are.
 pub(crate) async fn discover(config: &mut NodeConfig) -> Result<(), BootstrapError> {
+    if let Some((srv, token, existing)) = config.discovery_srv.take() {
+        if Disk::holds_member(&config.data_dir) {
+            return Ok(());
+        }
+        if config.initial_cluster.is_some() || config.discovery.is_some() {
+            return Err(BootstrapError::SrvBoth);
+        }
+        let own = advertised(config)?;
+        let found = srv.members(&config.name, &own, &token, existing).await?;
+        let named = found.members.iter().find(|member| member.name == config.name);
+        // What the records say is what the others know.
+        config.advertise_peer_urls = named.map_or(own, |member| member.peer_urls.clone());
+        config.initial_cluster = Some(found);
+        return Ok(());
+    }
     let Some(url) = &config.discovery else {
         return Ok(());
     };
@@ -57,26 +78,45 @@ pub(crate) async fn discover(config: &mut NodeConfig) -> Result<(), BootstrapErr
     if config.initial_cluster.is_some() {
         return Err(BootstrapError::Both);
     }
-    let mut peer_urls = config.advertise_peer_urls.clone();
-    if peer_urls.is_empty() {
-        let single = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
-        let address = config.peer_listen.filter(single);
-        let address = address.ok_or(BootstrapError::DiscoveryAddress)?;
-        peer_urls.push(format!("http://{address}"));
-    }
+    let peer_urls = advertised(config)?;
     config.initial_cluster = Some(discovery::join(url, &config.name, &peer_urls).await?);
     Ok(())
 }
 
-/// What a first start would make of the settings. A directory that holds a member already goes on as that one, whatever is
-/// said about the forming of a cluster now.
-pub(crate) fn forming(config: &NodeConfig) -> Result<Forming, BootstrapError> {
+/// What others are told to use.
+fn advertised(config: &NodeConfig) -> Result<Vec<String>, BootstrapError> {
+    if !config.advertise_peer_urls.is_empty() {
+        return Ok(config.advertise_peer_urls.clone());
+    }
+    let single = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+    let address = config.peer_listen.filter(single);
+    let address = address.ok_or(BootstrapError::DiscoveryAddress)?;
+    Ok(vec![peer_url(config, address)])
+}
+
+/// What a first start makes of the settings; a cluster that is there is asked. A directory that holds a member already goes on as
+/// that one, whatever is said about the forming of a cluster now.
+pub(crate) async fn begin(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Result<Forming, NodeError> {
+    if Disk::holds_removed(&config.data_dir) {
+        let path = config.data_dir.clone();
+        return Err(NodeError::Removed { path });
+    }
     let Some(initial) = &config.initial_cluster else {
         return Ok(Forming::default());
     };
     if Disk::holds_member(&config.data_dir) {
         return Ok(Forming::default());
     }
+    let own = check(config, initial)?;
+    if initial.existing {
+        Ok(join::join(initial, own, tls).await?)
+    } else {
+        Ok(forming(initial, own, config.discovery.is_none()))
+    }
+}
+
+/// This member in the list, if that is one that a cluster can be formed by, or joined.
+fn check<'a>(config: &NodeConfig, initial: &'a InitialCluster) -> Result<&'a InitialMember, BootstrapError> {
     check_urls(initial)?;
     let named = initial.members.iter().find(|member| member.name == config.name);
     let own = named.ok_or_else(|| BootstrapError::Unnamed {
@@ -90,14 +130,24 @@ pub(crate) fn forming(config: &NodeConfig) -> Result<Forming, BootstrapError> {
             advertised: advertised.join(","),
         });
     }
-    if initial.existing {
-        return Err(BootstrapError::Existing);
+    let alone = initial.members.len() == 1;
+    if initial.existing && alone {
+        return Err(BootstrapError::NobodyToAsk);
     }
-    if initial.members.len() == 1 {
-        return Ok(Forming::default());
-    }
-    if config.peer_listen.is_none() {
+    if config.peer_listen.is_none() && !alone {
         return Err(BootstrapError::NoPeerAddress);
+    }
+    Ok(own)
+}
+
+/// A cluster that is formed anew.
+fn forming(initial: &InitialCluster, own: &InitialMember, has_token: bool) -> Forming {
+    let token = has_token.then(|| initial.token.clone());
+    if initial.members.len() == 1 {
+        return Forming {
+            token,
+            ..Forming::default()
+        };
     }
     let founders: Vec<Member> = initial
         .members
@@ -110,16 +160,18 @@ pub(crate) fn forming(config: &NodeConfig) -> Result<Forming, BootstrapError> {
         })
         .collect();
     let ids: BTreeSet<u64> = founders.iter().map(|member| member.id).collect();
-    Ok(Forming {
+    Forming {
         identity: Some(Identity {
             member: member_id(&own.peer_urls, &initial.token),
             cluster: cluster_id(&ids),
         }),
         founders,
-    })
+        joins: false,
+        token,
+    }
 }
 
-fn check_urls(initial: &InitialCluster) -> Result<(), BootstrapError> {
+pub(crate) fn check_urls(initial: &InitialCluster) -> Result<(), BootstrapError> {
     let mut seen = BTreeSet::new();
     if initial.members.len() > MAX_FOUNDERS {
         return Err(BootstrapError::TooMany { limit: MAX_FOUNDERS });
@@ -135,9 +187,10 @@ fn check_urls(initial: &InitialCluster) -> Result<(), BootstrapError> {
     Ok(())
 }
 
-/// Whether it is `http://HOST:PORT`.
+/// Whether it is `http://HOST:PORT` or `https://HOST:PORT`.
 fn is_peer_url(url: &str) -> bool {
-    let place = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let place = rest.map(|rest| rest.trim_end_matches('/'));
     let parts = place.and_then(|place| place.rsplit_once(':'));
     parts.is_some_and(|(host, port)| {
         !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -151,13 +204,13 @@ fn sorted(urls: &[String]) -> Vec<&str> {
 }
 
 /// The same for all founders, and another one under each token.
-fn member_id(peer_urls: &[String], token: &str) -> u64 {
+pub(crate) fn member_id(peer_urls: &[String], token: &str) -> u64 {
     let mut text = sorted(peer_urls).concat();
     text.push_str(token);
     id_of(text.as_bytes())
 }
 
-fn cluster_id(members: &BTreeSet<u64>) -> u64 {
+pub(crate) fn cluster_id(members: &BTreeSet<u64>) -> u64 {
     let bytes: Vec<u8> = members.iter().flat_map(|id| id.to_be_bytes()).collect();
     id_of(&bytes)
 }
@@ -170,18 +223,19 @@ fn id_of(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(first).max(1)
 }
 
+/// The URL of the address for other members.
+fn peer_url(config: &NodeConfig, address: SocketAddr) -> String {
+    crate::http::url(address, config.tls.peer_listen)
+}
+
 /// What this member tells others about itself; its id is known when the data directory is open.
 pub(crate) fn own_member(
     config: &NodeConfig,
-    client_addrs: &[SocketAddr],
+    client_urls: &[String],
     peer_addr: Option<SocketAddr>,
 ) -> Member {
-    let urls = |addresses: &[SocketAddr]| {
-        let urls = addresses.iter().map(|address| format!("http://{address}"));
-        urls.collect::<Vec<_>>()
-    };
     let client_urls = if config.advertise_client_urls.is_empty() {
-        urls(client_addrs)
+        client_urls.to_vec()
     } else {
         config.advertise_client_urls.clone()
     };
@@ -190,7 +244,7 @@ pub(crate) fn own_member(
     let peer_urls = match named {
         _ if !config.advertise_peer_urls.is_empty() => config.advertise_peer_urls.clone(),
         Some(member) => member.peer_urls.clone(),
-        None => peer_addr.map(|address| urls(&[address])).unwrap_or_default(),
+        None => peer_addr.map(|address| peer_url(config, address)).into_iter().collect(),
     };
     Member {
         id: 0,
@@ -203,7 +257,9 @@ pub(crate) fn own_member(
 /// The settings of a member.
 pub(crate) fn replica_config(founding: &Founding, limits: Limits) -> Result<ReplicaConfig, NodeError> {
     let id = founding.identity.member;
-    let voters = if founding.founders.is_empty() {
+    let voters = if founding.joined {
+        Vec::new()
+    } else if founding.founders.is_empty() {
         vec![id]
     } else {
         founding.founders.iter().map(|member| member.id).collect()

@@ -1,6 +1,8 @@
 //! What a node is started with.
 
+use crate::bootstrap::SrvDiscovery;
 use crate::error::BootstrapError;
+use crate::tls::NodeTls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ pub struct NodeConfig {
     pub name: String,
     /// Where log, snapshots and identity are kept; made if it is missing. One process at a time may use it.
     pub data_dir: PathBuf,
-    /// Where clients are served; port 0 takes a free one, see [`crate::Node::client_addrs`].
+    /// Where clients are served without TLS; port 0 takes a free one, see [`crate::Node::client_addrs`].
     pub client_listen: Vec<SocketAddr>,
     /// Where other members are served; `None` binds nothing. A member of a cluster of several needs one.
     pub peer_listen: Option<SocketAddr>,
@@ -25,6 +27,9 @@ pub struct NodeConfig {
     pub initial_cluster: Option<InitialCluster>,
     /// A directory in another store where the members that form the cluster find each other. It counts at the first start only.
     pub discovery: Option<String>,
+    /// A domain whose SRV records name the members, the token of the cluster, and whether it is there already. It counts at the
+    /// first start only.
+    pub discovery_srv: Option<(SrvDiscovery, String, bool)>,
     /// Entries applied between two snapshots.
     pub snapshot_count: u64,
     /// Time between two heartbeats of a leader; at least a millisecond.
@@ -33,8 +38,34 @@ pub struct NodeConfig {
     pub election_timeout: Duration,
     /// Origins whose pages may read answers: `SCHEME://HOST[:PORT]`, or `*` for all. Empty sends no headers of CORS.
     pub cors: Vec<String>,
+    /// What clients may hold open.
+    pub clients: ClientLimits,
+    /// Certificates, and what is served with them.
+    pub tls: NodeTls,
     /// What `PUT /config/local/log` does; `None` refuses it.
     pub set_log_level: Option<SetLogLevel>,
+}
+
+/// What clients may hold open, of all ports together where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections; more wait in the kernel's queue until others end. A low limit of open files lowers it.
+    pub connections: usize,
+    /// Connections from one address (of IPv6, one /64 network); another one is closed at once.
+    pub connections_per_address: usize,
+    /// Watches; another one is refused with 503. Each costs a connection, and some hundred bytes beside.
+    pub watches: usize,
+}
+
+impl Default for ClientLimits {
+    /// Enough for ten thousand watchers behind one address, and no address can take all the places.
+    fn default() -> ClientLimits {
+        ClientLimits {
+            connections: 20_000,
+            connections_per_address: 16_000,
+            watches: 20_000,
+        }
+    }
 }
 
 /// The members that form a cluster.

@@ -4,6 +4,7 @@
 //! lock                      held with flock while the member runs
 //! member                    version of this layout, identity, founders of the cluster
 //! acquaintances             the other members and their data directories
+//! removed                   there when the member has left its cluster for ever
 //! log/<number>.wal          the write-ahead log (disk/log.rs)
 //! snapshots/<index>-<term>/ images, the newest two (disk/snapshots.rs)
 //! ```
@@ -15,9 +16,6 @@ mod files;
 mod identity;
 mod log;
 mod prepare;
-mod record;
-mod replay;
-mod segment;
 mod sheet;
 mod snapshots;
 #[cfg(test)]
@@ -30,17 +28,19 @@ pub(crate) use identity::{Forming, Founding, Identity};
 pub(crate) use prepare::Room;
 pub(crate) use snapshots::Snapshots;
 
+use berth_replica::wal::Images as _;
 use berth_replica::{Persist, Recovered, SnapshotMark};
 use berth_store::Store;
 use error::{corrupt, failed};
 use log::Log;
-use replay::{Kept, Replay};
 use rustix::fs::FlockOperation;
-use snapshots::Position;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The file that keeps a removed member from starting.
+const REMOVED: &str = "removed";
 
 /// The size of a log segment: few enough that changing over costs nothing, and two make a disk of 100 MB suffice.
 const SEGMENT_BYTES: u64 = 16 << 20;
@@ -79,6 +79,7 @@ pub(crate) struct Disk {
     snapshots: Snapshots,
     figures: Arc<DiskFigures>,
     options: Options,
+    data_dir: PathBuf,
     /// An error came up: what is on disk is no longer known, and nothing more is written.
     stopped: bool,
     /// Dropped last, so that nobody else opens the directory before the log's thread has ended.
@@ -106,6 +107,16 @@ impl Disk {
         data_dir.join("member").exists()
     }
 
+    /// Whether the member in the directory has left its cluster for ever.
+    pub(crate) fn holds_removed(data_dir: &Path) -> bool {
+        data_dir.join(REMOVED).exists()
+    }
+
+    /// The member has left its cluster for ever: it does not start from here again. Blocks.
+    pub(crate) fn note_removal(&self) -> Result<(), DiskError> {
+        files::write_whole(&self.data_dir.join(REMOVED), b"")
+    }
+
     fn open_with(data_dir: &Path, forming: &Forming, options: Options) -> Result<Opened, DiskError> {
         files::make_dir(data_dir)?;
         let lock = lock(data_dir)?;
@@ -127,12 +138,13 @@ impl Disk {
             }
             None => return Err(corrupt(&identity_path, 0, "the identity of this member is gone")),
         };
-        let recovered = recover(&mut log, &log_dir, replay, &snapshots)?;
+        let recovered = log.recover(replay, &snapshots)?;
         let disk = Disk {
             log,
             snapshots,
             figures,
             options,
+            data_dir: data_dir.to_path_buf(),
             stopped: false,
             _lock: lock,
         };
@@ -214,77 +226,5 @@ fn lock(data_dir: &Path) -> Result<File, DiskError> {
             path: data_dir.to_path_buf(),
         }),
         Err(error) => Err(failed(&path, "lock")(error.into())),
-    }
-}
-
-/// Puts image and log together.
-fn recover(
-    log: &mut Log,
-    log_dir: &Path,
-    mut replay: Replay,
-    snapshots: &Snapshots,
-) -> Result<Recovered, DiskError> {
-    let (snapshot, kept) = choose(log_dir, &mut replay, snapshots)?;
-    let mut hard_state = replay.hard_state;
-    let (index, term) = snapshot
-        .as_ref()
-        .map_or((0, 0), |(mark, _)| (mark.index, mark.term));
-    let last = kept.entries.last().map_or(index, |entry| entry.index);
-    if hard_state.commit > last {
-        return Err(corrupt(
-            log_dir,
-            0,
-            "committed entries are missing at the end of the log",
-        ));
-    }
-    hard_state.commit = hard_state.commit.max(index);
-    if hard_state.term < term {
-        // No vote was given in a term that was never made durable.
-        hard_state.term = term;
-        hard_state.vote = 0;
-    }
-    if let Some((mark, _)) = snapshot.as_ref().filter(|_| kept.mark_missing) {
-        log.append(Some(mark), &[], Some(&hard_state), true)?;
-    }
-    Ok(Recovered {
-        hard_state,
-        snapshot,
-        entries: kept.entries,
-    })
-}
-
-type Image = Option<(SnapshotMark, Store)>;
-
-/// The newest image that can be read, and the part of the log that follows it.
-fn choose(log_dir: &Path, replay: &mut Replay, snapshots: &Snapshots) -> Result<(Image, Kept), DiskError> {
-    let mut unreadable: Vec<(Position, DiskError)> = Vec::new();
-    let mut image = None;
-    for position in snapshots.newest_first() {
-        match snapshots.load(position) {
-            Ok(loaded) => {
-                image = Some(loaded);
-                break;
-            }
-            Err(error @ DiskError::Version { .. }) => return Err(error),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "an image cannot be read"
-                );
-                unreadable.push((position, error));
-            }
-        }
-    }
-    match replay.after(image.as_ref().map(|(mark, _)| mark)) {
-        Ok(kept) => {
-            for (position, _) in unreadable {
-                snapshots.put_aside(position)?;
-            }
-            Ok((image, kept))
-        }
-        Err(reason) => match unreadable.into_iter().next() {
-            Some((_, error)) => Err(error),
-            None => Err(corrupt(log_dir, 0, reason)),
-        },
     }
 }

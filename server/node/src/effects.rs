@@ -4,10 +4,11 @@ use crate::clock::Times;
 use crate::disk::{Disk, DiskError};
 use crate::handle::{Opening, Published, Request, Shared};
 use crate::hub::Hub;
+use crate::membership::Verdict;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use berth_replica::{
-    Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role, SnapshotMark, Status,
+    ChangeError, ChangeReply, Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role, SnapshotMark, Status,
 };
 use berth_store::Store;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What readers can tell two states apart by. What is proposed but not applied does not count.
@@ -59,8 +61,10 @@ pub(crate) struct Effects {
     pub(crate) peers: Peers,
     /// The membership is another than the one that `peers` follows.
     pub(crate) roster_changed: bool,
-    /// A change of the membership that tells what a member says about itself, without an answer.
-    pub(crate) publishing: Option<RequestId>,
+    /// A change of the membership that this member makes by itself, without an answer.
+    pub(crate) chore: Option<RequestId>,
+    /// Changes of the membership without an answer; one at a time is made, and the others are refused.
+    pub(crate) changes: HashMap<RequestId, oneshot::Sender<Verdict>>,
 }
 
 impl Effects {
@@ -87,7 +91,8 @@ impl Effects {
             inputs: Vec::new(),
             peers,
             roster_changed: false,
-            publishing: None,
+            chore: None,
+            changes: HashMap::new(),
         }
     }
 
@@ -161,16 +166,10 @@ impl Effects {
                     Metrics::add(&self.shared.metrics.leader_changes, 1);
                     self.peers.cluster().led();
                 }
-                Effect::ChangeReply(reply) => {
-                    tracing::debug!(outcome = ?reply.outcome, "a member's name and URLs are told to all");
-                    self.publishing.take_if(|id| *id == reply.id);
-                }
+                Effect::ChangeReply(reply) => self.answer_change(reply),
                 Effect::RosterChanged => self.roster_changed = true,
                 Effect::TellRemoved { to } => self.peers.tell_removed(to),
-                Effect::Removed => {
-                    tracing::error!("this member was removed from the cluster; ending");
-                    std::process::exit(1)
-                }
+                Effect::Removed => self.end_removed(),
                 Effect::Fatal(error) => end_process("the replica cannot go on", &error),
             }
         }
@@ -200,13 +199,51 @@ impl Effects {
         }
     }
 
+    fn answer_change(&mut self, reply: ChangeReply) {
+        tracing::debug!(outcome = ?reply.outcome, "a change of the membership is answered");
+        self.chore.take_if(|id| *id == reply.id);
+        if let Some(answer) = self.changes.remove(&reply.id) {
+            // Its client may have left.
+            drop(answer.send(self.verdict(reply.outcome)));
+        }
+    }
+
+    /// Whether the leader leads for less than an election's time: it may not have heard of all that are up.
+    pub(crate) fn is_new_leader(&self) -> bool {
+        let cluster = self.peers.cluster();
+        let led = cluster.clock.now().saturating_sub(cluster.led_since());
+        led < cluster.patience.election_ms
+    }
+
+    fn verdict(&self, outcome: Result<(), ChangeError>) -> Verdict {
+        if matches!(outcome, Err(ChangeError::QuorumAtRisk { .. })) && self.is_new_leader() {
+            Verdict::Again
+        } else {
+            Verdict::from(outcome)
+        }
+    }
+
+    /// This member has no place in the cluster any more, and its directory is of no use to it.
+    fn end_removed(&self) -> ! {
+        if let Err(error) = self.disk.note_removal() {
+            tracing::error!(error = %Chain(&error), "the removal was not noted in the data directory");
+        }
+        tracing::error!(
+            "this member was removed from the cluster for ever; ending. To take part again it is added anew, and starts \
+             with an empty data directory"
+        );
+        std::process::exit(1)
+    }
+
     fn write(&mut self, persist: Persist) -> u64 {
         Metrics::add(&self.shared.metrics.batches, 1);
         Metrics::add(&self.shared.metrics.entries, persist.entries.len() as u64);
         // After a failed write or sync nobody knows what is on disk: the only safe thing is to start over from it.
+        self.shared.metrics.writing(Some(self.peers.cluster().clock.now()));
         if let Err(error) = self.disk.persist(&persist) {
             end_process("the log could not be written", &error);
         }
+        self.shared.metrics.writing(None);
         for message in persist.after {
             self.peers.send(message);
         }
@@ -225,8 +262,13 @@ impl Effects {
         let snapshots = self.disk.snapshots();
         let requests = self.requests.clone();
         let index = mark.index;
+        let shared = Arc::clone(&self.shared);
+        let clock = self.peers.cluster().clock;
         let save = move || {
+            let began = clock.now();
             let result: Result<(), DiskError> = snapshots.save(&mark, &store);
+            let took = Duration::from_millis(clock.now().saturating_sub(began));
+            shared.metrics.image(result.is_ok(), took);
             if let Err(error) = &result {
                 tracing::error!(index, error = %Chain(error), "snapshot not saved; the log is kept until one is");
             }

@@ -1,9 +1,11 @@
 //! Why a node cannot start.
 
 use crate::disk::DiskError;
+use crate::tls::TlsError;
 use berth_replica::ReplicaError;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// A node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,18 @@ pub enum NodeError {
     /// What was said about the forming of the cluster cannot be.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// The member was removed from its cluster.
+    #[error(
+        "{}: the member of this data directory was removed from its cluster for ever; to take part again it is added anew, \
+         and starts with an empty one", path.display()
+    )]
+    Removed {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// Certificates are missing, contradict each other or cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The only member does not lead itself.
     #[error("the only member does not become the leader")]
     NoLeader,
@@ -53,7 +67,7 @@ pub enum BootstrapError {
         part: String,
     },
     /// A URL has another form.
-    #[error("--initial-cluster: {url:?} is not http://HOST:PORT")]
+    #[error("--initial-cluster: {url:?} is not http://HOST:PORT or https://HOST:PORT")]
     Url {
         /// The URL.
         url: String,
@@ -86,11 +100,61 @@ pub enum BootstrapError {
         /// Those of the member.
         advertised: String,
     },
-    /// The member would have to be added to a cluster that is there.
+    /// None of the members named answers.
+    #[error("--initial-cluster-state existing: no member of the cluster answers: {said}")]
+    Unanswered {
+        /// What each of them did.
+        said: String,
+    },
+    /// The list names nobody else.
+    #[error("--initial-cluster-state existing: --initial-cluster names no other member that could be asked")]
+    NobodyToAsk,
+    /// The cluster does not know the member.
     #[error(
-        "--initial-cluster-state existing: the data directory holds no member, and joining is not supported yet"
+        "--initial-cluster-state existing: the cluster has no member at {urls}: add it first, with 'berth member add {name} {urls}'"
     )]
-    Existing,
+    NotAdded {
+        /// The member's name.
+        name: String,
+        /// Its URLs in the list.
+        urls: String,
+    },
+    /// The cluster has more members, or fewer.
+    #[error("--initial-cluster: it names {named} members, but the cluster has {found}: {list}")]
+    Count {
+        /// Members of the list.
+        named: usize,
+        /// Members of the cluster.
+        found: usize,
+        /// Those of the cluster, as the flag has them.
+        list: String,
+    },
+    /// A member of the list is no member of the cluster.
+    #[error("--initial-cluster: the cluster has no member at {urls}, where it names {name:?}; it has {list}")]
+    Misnamed {
+        /// The member's name in the list.
+        name: String,
+        /// Its URLs there.
+        urls: String,
+        /// The members of the cluster, as the flag has them.
+        list: String,
+    },
+    /// The cluster was formed with another token.
+    #[error("--initial-cluster-token: the cluster was formed with another one than {token:?}")]
+    OtherToken {
+        /// The token of the flag.
+        token: String,
+    },
+    /// The member has a past.
+    #[error(
+        "--initial-cluster-state existing: member {id:x} ({name:?}) has started before, with another data directory: remove it and add it anew"
+    )]
+    Started {
+        /// Its id.
+        id: u64,
+        /// Its name.
+        name: String,
+    },
     /// Others could not reach the member.
     #[error("--listen-peer: a member of a cluster of several needs an address for the others")]
     NoPeerAddress,
@@ -127,6 +191,25 @@ pub enum BootstrapError {
         /// The URL.
         url: String,
     },
+    /// The records of the domain cannot be had.
+    #[error("--discovery-srv {domain}: {reason}")]
+    Srv {
+        /// The domain.
+        domain: String,
+        /// What is missing, or what the resolver said.
+        reason: String,
+    },
+    /// None of the records names this member.
+    #[error("--discovery-srv {domain}: no record names this member ({urls}, --initial-advertise-peer-urls)")]
+    SrvOwn {
+        /// The domain.
+        domain: String,
+        /// What this member tells others.
+        urls: String,
+    },
+    /// Two ways to say who the members are.
+    #[error("--discovery-srv: not together with --initial-cluster or --discovery")]
+    SrvBoth,
     /// Others could not be told where this member is.
     #[error(
         "--initial-advertise-peer-urls: needed with --discovery, unless --listen-peer is a single address"

@@ -6,16 +6,20 @@
 //! published view. What came during a write is taken before the replica is told of its end, so that one flush makes
 //! both the answers to the last batch and the write of the next; the answers go out before that write begins.
 
+mod members;
+
 use crate::bootstrap::{self, FIRST_INDEX};
 use crate::clock::{Clock, Times};
+use crate::config::ClientLimits;
 use crate::disk::{Disk, Forming, Opened};
 use crate::effects::Effects;
 use crate::error::NodeError;
-use crate::handle::{Handle, MAX_REQUESTS, Published, Request, Shared, stage};
+use crate::handle::{Handle, Image, MAX_REQUESTS, Published, Request, Shared, stage};
 use crate::parked::Parked;
-use crate::peers::{Cluster, Peers};
+use crate::peers::{Cluster, Patience, Peers};
 use crate::redirect::Redirect;
-use berth_replica::{Change, Input, Limits, Member, MessageType, Millis, Replica, RequestId, Role};
+use crate::tls::Tls;
+use berth_replica::{Input, Limits, Member, MessageType, Millis, Replica, RequestId};
 use berth_store::{Command, Kind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +39,14 @@ const BOOTSTRAP_TURNS: usize = 64;
 pub(crate) struct Setup {
     pub(crate) data_dir: PathBuf,
     pub(crate) limits: Limits,
+    pub(crate) clients: ClientLimits,
     pub(crate) clock: Clock,
     /// What a first start makes.
     pub(crate) forming: Forming,
     /// What this member tells the others about itself.
     pub(crate) own: Member,
+    /// For other members whose URLs are https.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Where connections to other members run.
     pub(crate) runtime: tokio::runtime::Handle,
 }
@@ -89,12 +96,14 @@ struct EventLoop {
     next_id: u64,
     parked: Parked,
     redirect: Redirect,
-    /// The leadership is to be handed on, when what came before is proposed.
-    hands_over: bool,
+    /// The leadership is to be handed on, to a certain member or to any, when what came before is proposed.
+    hands_over: Option<Option<u64>>,
     /// Writes can be given to the replica with a chance to be carried out.
     led: bool,
     /// The term in which this member, leading, saw to the first entries of the cluster.
     tended: u64,
+    /// The member that was last asked to be given a vote.
+    promoted: u64,
 }
 
 /// What a batch holds so far.
@@ -114,19 +123,25 @@ impl EventLoop {
         } = Disk::open(&setup.data_dir, &setup.forming)?;
         let tick_ms = setup.limits.tick_ms;
         let patience = setup.limits.request_timeout_ms;
+        let election_ms = tick_ms.saturating_mul(setup.limits.election_ticks as u64);
         let config = bootstrap::replica_config(&founding, setup.limits)?;
         let replica = Replica::new(config, recovered)?;
         let clock = setup.clock;
-        let shared = Arc::new(Shared::new(Published {
+        let published = Published {
             view: replica.view(),
             status: replica.status(),
             times: Times::new(replica.store().cluster_ms(), clock.now()),
-        }));
+        };
+        let shared = Arc::new(Shared::new(published, setup.clients));
         let room = disk.room();
         let figures = disk.figures();
         let (sender, requests): (SyncSender<Request>, Receiver<Request>) = sync_channel(MAX_REQUESTS);
-        let cluster = Cluster::new(founding, setup.own, acquaintances, sender.clone(), clock);
-        let cluster = Arc::new(cluster);
+        let time = Patience {
+            wish: Duration::from_millis(patience),
+            election_ms,
+        };
+        let cluster = Cluster::new(founding, setup.own, acquaintances, sender.clone(), clock, time);
+        let cluster = Arc::new(cluster.with_tls(setup.tls));
         let mut peers = Peers::new(Arc::clone(&cluster), setup.runtime);
         peers.follow(replica.roster());
         let effects = Effects::new(disk, Arc::clone(&shared), sender.clone(), peers);
@@ -142,9 +157,10 @@ impl EventLoop {
             next_id: 0,
             parked: Parked::new(patience),
             redirect: Redirect::default(),
-            hands_over: false,
+            hands_over: None,
             led: false,
             tended: 0,
+            promoted: 0,
         };
         if event_loop.replica.status().alone {
             event_loop.bootstrap()?;
@@ -157,6 +173,10 @@ impl EventLoop {
         for _ in 0..BOOTSTRAP_TURNS {
             self.turn();
             let status = self.replica.status();
+            if !status.alone {
+                // Others were added, as the log tells.
+                return Ok(());
+            }
             let index = self.replica.store().index();
             if self.written.is_some() || !status.ready {
                 continue;
@@ -255,8 +275,8 @@ impl EventLoop {
             } else {
                 self.replica.queue(Input::Message(message), now);
             }
-        } else if matches!(input, Input::TransferLeader { .. }) {
-            self.hands_over = true;
+        } else if let Input::TransferLeader { to } = input {
+            self.hands_over = Some(to);
         } else {
             self.replica.queue(input, now);
         }
@@ -285,6 +305,20 @@ impl EventLoop {
                 Some(Input::QuorumRead { id })
             }
             Request::Watch { wish, answer } => self.effects.hub.open(wish, answer),
+            Request::Image { answer } => {
+                let status = self.replica.status();
+                // Whoever asked may have gone.
+                let _ = answer.send(Image {
+                    store: self.replica.store().clone(),
+                    applied: status.applied,
+                    term: status.term,
+                });
+                None
+            }
+            Request::Change { wish, answer } => {
+                self.wish(wish, answer, now);
+                None
+            }
             Request::SnapshotDone { index, saved: true } => Some(Input::SnapshotSaved { index }),
             Request::SnapshotDone { index, saved: false } => Some(Input::SnapshotFailed { index }),
             Request::Wake => None,
@@ -333,41 +367,14 @@ impl EventLoop {
         if std::mem::take(&mut self.effects.roster_changed) {
             self.effects.peers.follow(self.replica.roster());
         }
-        if std::mem::take(&mut self.hands_over) {
+        if let Some(to) = self.hands_over.take() {
             self.redirect.hand_over(now);
-            self.replica.queue(Input::TransferLeader { to: None }, now);
+            self.replica.queue(Input::TransferLeader { to }, now);
         }
         let status = self.replica.status();
         let leads = status.leader == status.id;
         let reached = leads || self.effects.peers.reaches(status.leader);
         self.led = status.leader != 0 && reached && !self.redirect.is_handing_over(&status, now);
-    }
-
-    /// What is to be done about the other members in each tick.
-    fn tend(&mut self, now: Millis) {
-        let status = self.replica.status();
-        self.parked.expire(now, self.replica.store().index(), &status);
-        for peer in self.effects.peers.take_unreachable() {
-            self.replica.queue(Input::Unreachable { peer }, now);
-        }
-        let cluster = Arc::clone(self.effects.peers.cluster());
-        if status.role != Role::Leader || !status.ready || !cluster.is_several() {
-            return;
-        }
-        if self.tended != status.term {
-            self.tended = status.term;
-            // As in etcd: each member's URLs and its name took an index, and so did the version of the cluster.
-            let first = 2 * self.replica.roster().voters.len() as u64 + 1;
-            self.bump(self.replica.store().index(), first);
-        }
-        if self.effects.publishing.is_none()
-            && let Some(member) = cluster.unpublished()
-        {
-            let id = self.new_id();
-            self.effects.publishing = Some(id);
-            let change = Change::Update(member);
-            self.replica.queue(Input::ChangeMembers { id, change }, now);
-        }
     }
 }
 
@@ -379,6 +386,6 @@ fn value_bytes(kind: &Kind) -> usize {
         | Kind::Update(put)
         | Kind::CompareAndSwap(put, _)
         | Kind::CreateInOrder(put) => put.value.len(),
-        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump => 0,
+        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump | Kind::Auth(_) => 0,
     }
 }

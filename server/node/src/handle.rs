@@ -1,13 +1,16 @@
 //! What the HTTP side holds of the event loop: a bounded way in, and the state as last published.
 
 use crate::clock::{Clock, Times};
+use crate::config::ClientLimits;
 use crate::disk::{DiskFigures, Identity, Room};
 use crate::hub::{Listener, Wish};
+use crate::membership::{self, Verdict};
 use crate::metrics::Metrics;
 use crate::peers::Cluster;
+use crate::waiting::{MAX_WAITING_BYTES, Waiting};
 use arc_swap::ArcSwap;
 use berth_replica::{Reply, ReplyError, Status};
-use berth_store::{Command, Kind, View, WatchId};
+use berth_store::{Command, Kind, Store, View, WatchId};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,10 +39,26 @@ pub(crate) enum Request {
         wish: Wish,
         answer: oneshot::Sender<Opening>,
     },
+    /// The whole state.
+    Image { answer: oneshot::Sender<Image> },
+    /// A change of the membership, or of the leader; only a leader makes one.
+    Change {
+        wish: membership::Wish,
+        answer: oneshot::Sender<Verdict>,
+    },
     /// A snapshot was written, or could not be.
     SnapshotDone { index: u64, saved: bool },
     /// Look at [`Shared::stage`].
     Wake,
+}
+
+/// The state as of one log entry; cheap to take and to keep.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) store: Store,
+    /// The last log entry in it.
+    pub(crate) applied: u64,
+    pub(crate) term: u64,
 }
 
 /// The answer to a watch.
@@ -83,15 +102,20 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     pub(crate) metrics: Metrics,
     pub(crate) stage: AtomicU8,
+    pub(crate) limits: ClientLimits,
+    /// What waits for slow readers.
+    pub(crate) waiting: Arc<Waiting>,
     closed: Mutex<Vec<WatchId>>,
 }
 
 impl Shared {
-    pub(crate) fn new(published: Published) -> Shared {
+    pub(crate) fn new(published: Published, limits: ClientLimits) -> Shared {
         Shared {
             published: ArcSwap::from_pointee(published),
             metrics: Metrics::default(),
             stage: AtomicU8::new(stage::SERVING),
+            limits,
+            waiting: Arc::new(Waiting::new(MAX_WAITING_BYTES)),
             closed: Mutex::new(Vec::new()),
         }
     }
@@ -165,6 +189,11 @@ impl Handle {
         self.shared.published.load_full()
     }
 
+    /// Whether the log can grow.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.is_left()
+    }
+
     /// Accounts for a body before it is read.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Reserved, Refusal> {
         let reserved = Reserved {
@@ -214,6 +243,13 @@ impl Handle {
         let (answer, opening) = oneshot::channel();
         self.send(Request::Watch { wish, answer })?;
         opening.await.map_err(|_| Refusal::Stopped)
+    }
+
+    /// The whole state as it is now.
+    pub(crate) async fn image(&self) -> Result<Image, Refusal> {
+        let (answer, image) = oneshot::channel();
+        self.send(Request::Image { answer })?;
+        image.await.map_err(|_| Refusal::Stopped)
     }
 
     /// Tells the event loop how far the node's end has come.

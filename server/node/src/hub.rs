@@ -3,6 +3,7 @@
 use crate::clock::Times;
 use crate::handle::{Opening, Shared};
 use crate::http::keys_render;
+use crate::waiting::{Share, Waiting};
 use berth_replica::Input;
 use berth_store::{Event, HISTORY_EVENTS, Key, WatchId};
 use bytes::Bytes;
@@ -11,12 +12,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
-/// Open watches of one member; another one is refused with 503. Each costs a connection, and some hundred bytes here.
-pub(crate) const MAX_WATCHES: usize = 20_000;
-
 /// Events that wait for a slow reader of a stream (etcd has 100). One more ends its stream: the reader comes back with
 /// the index of the last event it saw.
 const STREAM_BUFFER: usize = 128;
+
+/// While as much waits for slow readers as may, a stream for which so many events wait ends. One that is read is rarely so
+/// far behind.
+const LAGS: usize = 8;
 
 /// What a watcher is sent.
 #[derive(Debug)]
@@ -30,15 +32,19 @@ pub(crate) struct Notice {
 pub(crate) struct Line {
     event: Arc<Event>,
     times: Times,
-    text: OnceLock<Bytes>,
+    /// Accounted for while it waits for somebody. The event itself is in the history as well.
+    text: OnceLock<(Bytes, Share)>,
+    waiting: Arc<Waiting>,
 }
 
 impl Line {
     /// The document, with its newline.
     pub(crate) fn text(&self) -> Bytes {
-        let text = self
-            .text
-            .get_or_init(|| keys_render::event(&self.event, self.times).into());
+        let (text, _) = self.text.get_or_init(|| {
+            let text = keys_render::event(&self.event, self.times);
+            let share = self.waiting.event(text.len());
+            (text.into(), share)
+        });
         text.clone()
     }
 }
@@ -95,7 +101,7 @@ impl Hub {
 
     /// Takes a client's wish; gives the input that opens the watch.
     pub(crate) fn open(&mut self, wish: Wish, answer: oneshot::Sender<Opening>) -> Option<Input> {
-        if self.ended || self.open.len() >= MAX_WATCHES {
+        if self.ended || self.open.len() >= self.shared.limits.watches {
             let refusal = if self.ended {
                 Opening::Ending
             } else {
@@ -161,10 +167,13 @@ impl Hub {
                 event,
                 times: self.shared.published.load().times,
                 text: OnceLock::new(),
+                waiting: Arc::clone(&self.shared.waiting),
             })
         });
         self.line = Some(Arc::clone(&line));
-        let delivered = watcher.events.try_send(Notice { line, last }).is_ok();
+        let lags = watcher.events.max_capacity() - watcher.events.capacity() >= LAGS;
+        let delivered = !(lags && self.shared.waiting.is_full())
+            && watcher.events.try_send(Notice { line, last }).is_ok();
         if !delivered {
             tracing::debug!(watch = id.0, "slow watcher closed");
             self.shared.closed().push(id);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod bootstrap;
 mod clock;
 mod config;
@@ -15,6 +16,7 @@ mod event_loop;
 mod handle;
 mod http;
 mod hub;
+mod membership;
 mod metrics;
 #[cfg(test)]
 #[path = "../../../tests/fuzz/mutate.rs"]
@@ -22,10 +24,17 @@ mod mutate;
 mod node;
 mod parked;
 mod peers;
+mod proxy;
 mod redirect;
+mod tls;
+mod waiting;
 
-pub use config::{InitialCluster, InitialMember, LogLevel, NodeConfig, SetLogLevel};
+pub use backup::{BackupCheck, BackupError, BackupHead, Restore, RestoreError, Restored, restore};
+pub use bootstrap::SrvDiscovery;
+pub use config::{ClientLimits, InitialCluster, InitialMember, LogLevel, NodeConfig, SetLogLevel};
 pub use disk::DiskError;
 pub use error::{BootstrapError, NodeError};
 pub use http::ETCD_VERSION;
 pub use node::Node;
+pub use proxy::{Proxy, ProxyConfig};
+pub use tls::{NodeTls, TlsError, TlsSettings};

@@ -6,8 +6,9 @@ use crate::config::NodeConfig;
 use crate::error::NodeError;
 use crate::event_loop::{self, Setup, Started};
 use crate::handle::{Handle, stage};
-use crate::http::{self, App, Serving};
+use crate::http::{self, App, Bound, Serving};
 use crate::peers::{self, PeerServing};
+use crate::tls;
 use berth_replica::Input;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub struct Node {
     clients: Serving,
     peers: Option<PeerServing>,
     client_addrs: Vec<SocketAddr>,
+    client_urls: Vec<String>,
     peer_addr: Option<SocketAddr>,
 }
 
@@ -42,32 +44,39 @@ impl Node {
     /// When an address is in use, when the data directory is in use or damaged, or when threads cannot be made.
     pub async fn start(mut config: NodeConfig) -> Result<Node, NodeError> {
         let clock = Clock::new();
+        let loaded = tls::load(&config)?;
         bootstrap::discover(&mut config).await?;
-        let forming = bootstrap::forming(&config)?;
-        let listeners = http::listen(&config.client_listen)?;
+        let forming = bootstrap::begin(&config, loaded.peers.as_ref()).await?;
+        let listeners = http::listen(&config.client_listen, &config.tls.client_listen)?;
         let peer_listener = config.peer_listen.map(http::listen_on).transpose()?;
-        let client_addrs = http::addresses(&listeners);
+        let client_addrs = listeners.iter().filter_map(Bound::address).collect();
+        let client_urls: Vec<String> = listeners.iter().filter_map(Bound::url).collect();
         let peer_addr = peer_listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
         let Started { handle, ended } = event_loop::start(Setup {
             data_dir: config.data_dir.clone(),
             limits: bootstrap::limits(&config),
+            clients: config.clients,
             clock,
             forming,
-            own: bootstrap::own_member(&config, &client_addrs, peer_addr),
+            own: bootstrap::own_member(&config, &client_urls, peer_addr),
+            tls: loaded.peers.clone(),
             runtime: tokio::runtime::Handle::current(),
         })
         .await?;
         let app = App::new(handle.clone(), &config);
-        let clients = http::serve_clients(listeners, app);
-        let peers = peer_listener.map(|listener| peers::serve(listener, Arc::clone(&handle.cluster)));
+        let clients = http::serve_clients(listeners, loaded.clients.as_ref(), app);
+        let peer_tls = loaded.peers.filter(|_| config.tls.peer_listen);
+        let peers =
+            peer_listener.map(|listener| peers::serve(listener, peer_tls, Arc::clone(&handle.cluster)));
         Ok(Node {
             handle,
             ended: Some(ended),
             clients,
             peers,
             client_addrs,
+            client_urls,
             peer_addr,
         })
     }
@@ -76,6 +85,12 @@ impl Node {
     #[must_use]
     pub fn client_addrs(&self) -> &[SocketAddr] {
         &self.client_addrs
+    }
+
+    /// The URLs that lead to them.
+    #[must_use]
+    pub fn client_urls(&self) -> &[String] {
+        &self.client_urls
     }
 
     /// The address that was bound for other members.

@@ -3,22 +3,27 @@
 //! The event loop hands messages to a [`Peers`], which never waits: what does not fit is dropped and counts as unreachable. What
 //! comes from other members is put into the [`Inbox`], which the event loop looks into before it takes requests.
 
+pub(crate) mod call;
 mod frame;
+mod inquiry;
 mod listener;
 mod sender;
 mod snapshot;
+mod wire;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use inquiry::{Acquaintance, Told, ask};
 pub(crate) use listener::{PeerServing, serve};
 
 use crate::clock::Clock;
 use crate::disk::{Acquaintances, Founding, Identity};
 use crate::handle::Request;
+use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use berth_replica::{Input, Member, Message, MessageType, Roster};
 use frame::{About, Hello, Reason, Stream, VERSIONS};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,9 +76,23 @@ impl Inbox {
         }
     }
 
+    /// Gives the event loop a request of another member; false if too many wait.
+    pub(crate) fn ask(&self, request: Request) -> bool {
+        self.wake.try_send(request).is_ok()
+    }
+
     pub(crate) fn take(&self) -> VecDeque<Arrival> {
         std::mem::take(&mut *locked(&self.arrivals))
     }
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a wish to be made.
+    pub(crate) wish: Duration,
+    /// For a member that does not lead to hear of one that does; milliseconds.
+    pub(crate) election_ms: u64,
 }
 
 /// What event loop, connections and HTTP share about the cluster.
@@ -81,11 +100,19 @@ impl Inbox {
 pub(crate) struct Cluster {
     pub(crate) identity: Identity,
     birth: u64,
-    /// Those named when the cluster was formed; empty for a member that was alone then.
+    /// Those named when the cluster was formed; empty for a member that was alone then. If it joined, those of that moment.
     founders: Vec<Member>,
+    token: Option<String>,
+    pub(crate) patience: Patience,
+    /// For members whose URLs are https.
+    tls: Option<Arc<Tls>>,
     /// This member as its flags describe it.
     own: Member,
     roster: ArcSwap<Roster>,
+    /// Those that left and are needed no more; no more than have left.
+    leavers: Mutex<BTreeSet<u64>>,
+    /// Places of wishes that are on their way to the leader.
+    calls: Semaphore,
     /// What the other members say about themselves.
     heard: Mutex<BTreeMap<u64, Member>>,
     acquaintances: Acquaintances,
@@ -106,6 +133,7 @@ impl Cluster {
         acquaintances: Acquaintances,
         wake: SyncSender<Request>,
         clock: Clock,
+        patience: Patience,
     ) -> Cluster {
         Cluster {
             own: Member {
@@ -115,7 +143,12 @@ impl Cluster {
             identity: founding.identity,
             birth: founding.birth,
             founders: founding.founders,
+            token: founding.token,
+            patience,
+            tls: None,
             roster: ArcSwap::default(),
+            leavers: Mutex::default(),
+            calls: Semaphore::new(call::MAX_CALLS),
             heard: Mutex::default(),
             acquaintances,
             inbox: Inbox::new(wake),
@@ -128,6 +161,11 @@ impl Cluster {
         }
     }
 
+    /// The same, with what it takes to call members whose URLs are https.
+    pub(crate) fn with_tls(self, tls: Option<Arc<Tls>>) -> Cluster {
+        Cluster { tls, ..self }
+    }
+
     /// The members, by id, as well as they are known here.
     pub(crate) fn members(&self) -> Vec<Member> {
         let roster = self.roster.load();
@@ -136,10 +174,53 @@ impl Cluster {
             .values()
             .filter(|member| roster.contains(member.id));
         let mut members: Vec<Member> = known.map(|member| self.completed(member)).collect();
-        if members.is_empty() {
+        if members.is_empty() && !self.founders.is_empty() {
+            members = self.founders.iter().map(|member| self.completed(member)).collect();
+            members.sort_unstable_by_key(|member| member.id);
+        } else if members.is_empty() {
             members.push(self.own.clone());
         }
         members
+    }
+
+    /// The membership as applied last.
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        self.roster.load_full()
+    }
+
+    /// Those that this member knows to have founded the cluster, or to have been there when it joined.
+    pub(crate) fn founders(&self) -> &[Member] {
+        &self.founders
+    }
+
+    /// What one who is about to join is told.
+    fn told(&self) -> Told {
+        let members = if self.roster.load().is_empty() {
+            Vec::new()
+        } else {
+            self.members()
+        };
+        let known = members.into_iter().map(|member| Acquaintance {
+            id: member.id,
+            name: member.name,
+            peer_urls: member.peer_urls,
+            client_urls: member.client_urls,
+        });
+        Told {
+            cluster: self.identity.cluster,
+            token: self.token.clone(),
+            members: known.collect(),
+        }
+    }
+
+    /// This member has left, or was never needed any more: it is told so at its next call.
+    pub(crate) fn let_go(&self, id: u64) {
+        locked(&self.leavers).insert(id);
+    }
+
+    /// Whether a member left, and all that may need it know so.
+    fn may_go(&self, id: u64) -> bool {
+        locked(&self.leavers).contains(&id)
     }
 
     /// Where a member is reached.
@@ -263,7 +344,8 @@ impl Cluster {
         if hello.to != self.identity.member || hello.from == hello.to || hello.from == 0 {
             return Err(Reason::Address);
         }
-        if self.roster.load().removed.contains(&hello.from) {
+        // Who has left may be needed to find out that it has: until it is not, its calls are taken.
+        if self.may_go(hello.from) {
             return Err(Reason::Removed);
         }
         self.meet(hello.from, hello.birth, hello.about)?;
@@ -295,6 +377,9 @@ pub(crate) struct Link {
     figures: Mutex<Figures>,
 }
 
+/// Of the histogram of round trips, as etcd has them: up to 0.1 ms, 0.2 ms … 819.2 ms, and one for all that take longer.
+pub(crate) const ROUND_TRIP_BUCKETS: usize = 15;
+
 /// The times that messages take there and back, and what became of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
@@ -304,6 +389,12 @@ pub(crate) struct Figures {
     pub(crate) maximum: f64,
     pub(crate) average: f64,
     squares: f64,
+    /// By how long they took, each in one bucket.
+    pub(crate) by_time: [u64; ROUND_TRIP_BUCKETS],
+    /// Microseconds, of all together.
+    pub(crate) all_us: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
     pub(crate) samples: u64,
     pub(crate) sent: u64,
     pub(crate) failed: u64,
@@ -313,6 +404,11 @@ impl Figures {
     fn took(&mut self, time: Duration) {
         let millis = time.as_secs_f64() * 1_000.0;
         self.samples += 1;
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.all_us = self.all_us.saturating_add(micros);
+        let doublings = micros.div_ceil(100).max(1).next_power_of_two().trailing_zeros();
+        let bucket = usize::try_from(doublings).unwrap_or(usize::MAX);
+        self.by_time[bucket.min(ROUND_TRIP_BUCKETS - 1)] += 1;
         self.current = millis;
         self.minimum = if self.samples == 1 {
             millis
@@ -356,7 +452,7 @@ impl Link {
     fn up(&self, stream: Stream) -> &AtomicBool {
         match stream {
             Stream::Control => &self.control_up,
-            Stream::Bulk | Stream::Image => &self.bulk_up,
+            Stream::Bulk | Stream::Image | Stream::Wish => &self.bulk_up,
         }
     }
 
@@ -367,6 +463,16 @@ impl Link {
 
     pub(crate) fn figures(&self) -> Figures {
         *locked(&self.figures)
+    }
+
+    /// Bytes went to it.
+    fn sent(&self, bytes: usize) {
+        locked(&self.figures).sent_bytes += bytes as u64;
+    }
+
+    /// Bytes came from it.
+    fn received(&self, bytes: usize) {
+        locked(&self.figures).received_bytes += bytes as u64;
     }
 
     fn drop_one(&self) {
@@ -506,6 +612,7 @@ impl Peers {
 
     /// Tells a member that it has left.
     pub(crate) fn tell_removed(&self, to: u64) {
+        self.cluster.let_go(to);
         if let Some(queues) = self.queues.get(&to) {
             // It is said again.
             drop(queues.control.try_send(Outgoing::Removed));

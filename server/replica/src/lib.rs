@@ -24,6 +24,7 @@ mod ready;
 mod reconfigure;
 mod replica;
 mod validate;
+pub mod wal;
 mod watches;
 
 pub use change::membership_change;

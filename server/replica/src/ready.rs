@@ -1,23 +1,27 @@
-//! The only file that drives raft-rs: one Ready at a time becomes one [`Turn`], in the order Raft's safety needs.
+//! The only file, with its parts, that drives raft-rs: one Ready at a time becomes one [`Turn`], in the order Raft's safety
+//! needs.
 //!
 //! Writes are asynchronous: a Ready's entries are at once readable in [`Log`], go to the disk by a `Persist`, and count
 //! as durable when its number comes back. A Ready without need of a sync is not written on its own: the commit index
 //! it may carry travels with the next write, since it only ever lags behind what the log itself proves.
 
-use crate::change::{self, Step};
+mod marks;
+mod members;
+
+pub(crate) use marks::{mark_of, snapshot_index};
+
+use crate::change;
 use crate::compaction;
 use crate::config::{Limits, ReplicaConfig};
 use crate::effect::{Persist, SnapshotMark, Status};
 use crate::election;
 use crate::entry;
-use crate::error::{ChangeError, FatalError, ReplicaError};
+use crate::error::{FatalError, ReplicaError};
 use crate::log::Log;
-use crate::members::{Change, Roster};
+use crate::members::Roster;
 use crate::validate::{self, Receiver, Refusal};
 use berth_store::Store;
-use raft::eraftpb::{
-    ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, HardState, Message, MessageType, Snapshot,
-};
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole, Storage as _};
 
 /// Entries of one append message: large enough to catch up fast, small enough to share a connection with heartbeats.
@@ -351,131 +355,6 @@ impl Consensus {
         Some((mark, store))
     }
 
-    /// Whether those that left may be told so: this member leads, and every voter knows durably that they left. One that
-    /// does not, and has the longest log, needs them to win an election.
-    pub(crate) fn may_tell(&self) -> bool {
-        let knows = |id: &u64| {
-            let progress = self.node.raft.prs().get(*id);
-            *id == self.node.raft.id
-                || progress.is_some_and(|progress| progress.committed_index >= self.changed)
-        };
-        self.leads() && self.persisted >= self.announced && self.roster.voters.iter().all(knows)
-    }
-
-    /// Whether a membership change may be proposed now; Raft would put an empty entry in its place otherwise.
-    pub(crate) fn may_change(&self, applied: u64) -> Result<(), ChangeError> {
-        let status = self.status(applied);
-        if !self.leads() {
-            return Err(ChangeError::NotLeader {
-                leader: status.leader,
-            });
-        }
-        if !status.ready {
-            return Err(ChangeError::NotReady);
-        }
-        if self.node.raft.has_pending_conf() || self.roster.is_joint() {
-            return Err(ChangeError::InProgress);
-        }
-        Ok(())
-    }
-
-    /// How far a member's durable log is known to agree with this leader's.
-    pub(crate) fn matched(&self, id: u64) -> u64 {
-        let progress = self.node.raft.prs().get(id);
-        progress.map_or(0, |progress| progress.matched)
-    }
-
-    /// Applies a committed membership change.
-    pub(crate) fn change(&mut self, step: Step) -> Result<(), raft::Error> {
-        let (change, raft, before) = match step {
-            Step::Leave => (None, ConfChangeV2::default(), None),
-            Step::Change {
-                change, raft, before, ..
-            } => (Some(*change), raft, before),
-        };
-        if self.roster.is_empty() {
-            // This member joins. What was before it does not concern it.
-            let own = self.node.raft.id;
-            let before = before.filter(|before| !before.contains(own) && !before.removed.contains(&own));
-            let Some(before) = before.filter(|_| adds(change.as_ref(), own)) else {
-                return Ok(());
-            };
-            self.begin(&before)?;
-            self.roster = *before;
-        } else if change.is_none() && !self.roster.is_joint() {
-            // A second leader has ended the joint state as well.
-            return Ok(());
-        }
-        let conf = self.node.apply_conf_change(&raft)?;
-        if let Some(Change::AddLearner(member) | Change::Update(member)) = change {
-            self.roster.members.insert(member.id, member);
-        }
-        self.roster.adopt(&conf);
-        self.step_down();
-        self.pin_election_timeout();
-        Ok(())
-    }
-
-    /// Gives Raft, which knows of nobody, the membership that this member is about to be added to: one change at a time, for
-    /// that is how raft-rs starts from nothing.
-    fn begin(&mut self, before: &Roster) -> Result<(), raft::Error> {
-        let voters = before.voters.iter().map(|id| (ConfChangeType::AddNode, *id));
-        let learners = before.learners.iter();
-        for (kind, id) in voters.chain(learners.map(|id| (ConfChangeType::AddLearnerNode, *id))) {
-            let change = ConfChangeV2 {
-                changes: vec![ConfChangeSingle {
-                    change_type: kind as i32,
-                    node_id: id,
-                }],
-                ..ConfChangeV2::default()
-            };
-            self.node.apply_conf_change(&change)?;
-        }
-        Ok(())
-    }
-
-    /// A leader that has left hands on to the voter that has most of the log. raft-rs would let it lead on, and panic when
-    /// its next write is durable.
-    fn step_down(&mut self) {
-        let (own, term) = (self.node.raft.id, self.node.raft.term);
-        if !self.leads() || self.roster.votes(own) {
-            return;
-        }
-        if let Some(next) = self.furthest() {
-            self.node.raft.send_timeout_now(next);
-        }
-        self.node.raft.become_follower(term, 0);
-    }
-
-    /// Whether this leader is about to apply its own removal. What it appended behind that would be in no other log, and
-    /// with it it could not vote for anybody.
-    fn is_leaving(&self) -> bool {
-        let (raft, own) = (&self.node.raft, self.node.raft.id);
-        let half_gone = self.roster.is_joint() && !self.roster.voters.contains(&own);
-        self.leads()
-            && (half_gone || raft.has_pending_conf() && self.log().removes(own, raft.raft_log.applied))
-    }
-
-    /// The other voter whose log agrees the furthest with this leader's.
-    pub(crate) fn furthest(&self) -> Option<u64> {
-        let others = self.roster.voters.iter().filter(|id| **id != self.node.raft.id);
-        others
-            .copied()
-            .max_by_key(|id| (self.matched(*id), u64::MAX - *id))
-    }
-
-    /// Hands the leadership on, as far as Raft can.
-    pub(crate) fn transfer(&mut self, to: Option<u64>) {
-        let wished = to
-            .filter(|id| self.roster.voters.contains(id))
-            .or(self.furthest().filter(|_| to.is_none()));
-        match wished {
-            Some(next) if self.leads() => self.node.transfer_leader(next),
-            Some(_) | None => tracing::debug!(?to, "the leadership is not handed on"),
-        }
-        self.pin_election_timeout();
-    }
-
     /// The state machine contains everything up to this index.
     pub(crate) fn applied(&mut self, index: u64) {
         self.node.advance_apply_to(index);
@@ -504,36 +383,6 @@ impl Consensus {
     }
 }
 
-/// Whether the change adds this very member.
-fn adds(change: Option<&Change>, own: u64) -> bool {
-    matches!(change, Some(Change::AddLearner(member)) if member.id == own)
-}
-
-/// The index that a snapshot message carries; 0 if it carries none.
-pub(crate) fn snapshot_index(message: &Message) -> u64 {
-    let snapshot = message.snapshot.as_ref();
-    let meta = snapshot.and_then(|snapshot| snapshot.metadata.as_ref());
-    meta.map_or(0, |meta| meta.index)
-}
-
-/// The mark a snapshot carries; none if its membership is not one. Earlier versions give only Raft's part of it.
-pub(crate) fn mark_of(snapshot: &Snapshot) -> Option<SnapshotMark> {
-    let meta = snapshot.metadata.as_ref()?;
-    let told = Roster::bare(meta.conf_state.as_ref()?);
-    let roster = if snapshot.data.is_empty() {
-        told.clone()
-    } else {
-        Roster::decode(&snapshot.data).ok()?
-    };
-    let sound = roster.is_sound() && roster.conf_state() == told.conf_state();
-    sound.then(|| SnapshotMark {
-        index: meta.index,
-        term: meta.term,
-        voters: roster.voters.iter().copied().collect(),
-        roster,
-    })
-}
-
 fn raft_config(id: u64, applied: u64, limits: &Limits) -> Config {
     Config {
         id,
@@ -555,64 +404,4 @@ fn raft_config(id: u64, applied: u64, limits: &Limits) -> Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Consensus;
-    use crate::config::{Limits, Recovered, ReplicaConfig};
-    use crate::log::Log;
-    use berth_store::Store;
-    use raft::StateRole;
-    use raft::eraftpb::{ConfState, Message, MessageType, Snapshot, SnapshotMetadata};
-
-    /// Member 2 of three, with a leader's image at entry 9 given out to be written; the number of that write.
-    fn installing() -> (Consensus, u64) {
-        let config = ReplicaConfig {
-            id: 2,
-            voters: vec![1, 2, 3],
-            incarnation: 1,
-            seed: 1,
-            limits: Limits::default(),
-        };
-        let (log, _) = Log::recover(&config.voters, Recovered::default()).expect("an empty log");
-        let mut consensus = Consensus::start(&config, log).expect("a sound configuration");
-        let conf_state = Some(ConfState {
-            voters: config.voters,
-            ..ConfState::default()
-        });
-        let metadata = Some(SnapshotMetadata {
-            conf_state,
-            index: 9,
-            term: 3,
-        });
-        let mut message = Message {
-            from: 1,
-            to: 2,
-            term: 3,
-            snapshot: Some(Snapshot {
-                data: Vec::new(),
-                metadata,
-            }),
-            ..Message::default()
-        };
-        message.set_msg_type(MessageType::MsgSnapshot);
-        consensus.step_snapshot(message, Box::default());
-        let mut number = None;
-        while let Some(turn) = consensus.turn().expect("no fatal error") {
-            let image = turn.persist.filter(|persist| persist.snapshot.is_some());
-            number = number.or(image.map(|persist| persist.number));
-        }
-        (consensus, number.expect("the image is given out"))
-    }
-
-    #[test]
-    fn a_member_does_not_campaign_before_its_image_is_durable() {
-        let (mut consensus, number) = installing();
-        let longest = 2 * Limits::default().election_ticks;
-        (0..longest).for_each(|_| consensus.tick());
-        assert_eq!(consensus.status(0).role, StateRole::Follower);
-        let (mark, store) = consensus.persisted(number).expect("the image is due");
-        assert_eq!((mark.index, store.digest()), (9, Store::new().digest()));
-        consensus.applied(mark.index);
-        (0..longest).for_each(|_| consensus.tick());
-        assert_eq!(consensus.status(9).role, StateRole::PreCandidate);
-    }
-}
+mod tests;

@@ -130,7 +130,8 @@ impl World {
 
     fn newcomer(&mut self) -> Change {
         let id = self.members.iter().map(|member| member.id).max().unwrap_or(0) + 1;
-        self.members.push(Member::joining(id));
+        let disk = self.new_disk(id);
+        self.members.push(Member::joining(id, disk));
         Change::AddLearner(Meta {
             peer_urls: vec![format!("http://member-{id}:2380")],
             ..Meta::bare(id)

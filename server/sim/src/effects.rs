@@ -1,8 +1,9 @@
 //! The driver's side of a member: carrying out what it asks for, and telling it what came of that.
 
-use crate::disk::through_bytes;
+use crate::gallery::through_bytes;
 use crate::invariants::{Checked, Invariant, Violation, require};
 use crate::plant::Plant;
+use crate::platter::DiskError;
 use crate::workload::{Outcome, failure, shown, success};
 use crate::world::{Happening, World};
 use berth_replica::{
@@ -43,6 +44,7 @@ impl World {
                 let takes = self.disk_prng.long_tailed(self.faults.image_us);
                 let fails = !self.is_calm && self.disk_prng.chance(self.faults.image_loss);
                 let life = self.members[at].life;
+                self.members[at].disk.begin_image(mark.clone(), (*store).clone());
                 let done = Happening::ImageWritten {
                     life,
                     mark,
@@ -111,8 +113,17 @@ impl World {
         if self.members[at].living(life).is_none() {
             return Ok(());
         }
+        if std::mem::take(&mut self.members[at].ends_in_write) {
+            self.crash(at);
+            return Ok(());
+        }
         let mut newest = None;
-        while let Some((number, after)) = self.members[at].disk.complete() {
+        loop {
+            let (number, after) = match self.members[at].disk.complete() {
+                Ok(Some(done)) => done,
+                Ok(None) => break,
+                Err(error) => return self.disk_failed(at, &error),
+            };
             newest = Some(number);
             let member = &self.members[at];
             self.oracle.durable(member.id, member.disk.synced());
@@ -134,6 +145,22 @@ impl World {
         }
     }
 
+    /// The disk refused: the member ends, for nobody knows what is on the disk.
+    fn disk_failed(&mut self, at: usize, error: &DiskError) -> Checked {
+        match error {
+            DiskError::Io => self.count("disk errors"),
+            DiskError::NoRoom => self.count("disk full"),
+            DiskError::Cut | DiskError::Wal(_) | DiskError::Image(_) | DiskError::Differs(_) => {
+                return require(false, Invariant::Fatal, || {
+                    format!("member {}: {error}", self.members[at].id)
+                });
+            }
+        }
+        self.members[at].disk.stop();
+        self.crash(at);
+        Ok(())
+    }
+
     fn send(&mut self, at: usize, message: &Message) -> Checked {
         self.oracle.sent(message)?;
         let (from, to) = (self.members[at].id, message.to);
@@ -144,8 +171,13 @@ impl World {
         };
         let bytes = encode_message(message);
         for after in self.network.send(from, to) {
-            let bytes = bytes.clone();
-            self.schedule(after, receiver, Happening::Message { bytes });
+            let mut bytes = bytes.clone();
+            let damage = self.network.damage(bytes.len());
+            if let Some(byte) = damage.and_then(|place| bytes.get_mut(place)) {
+                *byte ^= 1 << (after % 8);
+            }
+            let damaged = damage.is_some();
+            self.schedule(after, receiver, Happening::Message { bytes, damaged });
         }
         Ok(())
     }
@@ -189,16 +221,25 @@ impl World {
             "image written",
             &[self.members[at].id, index, u64::from(fails)],
         );
-        if fails {
-            self.count("images failed");
-            return self.give(at, Input::SnapshotFailed { index });
+        let member = &mut self.members[at];
+        let saved = if fails {
+            member.disk.drop_image();
+            Err(DiskError::NoRoom)
+        } else {
+            member.disk.save_image()
+        };
+        match saved {
+            Ok(()) => self.count("images saved"),
+            Err(DiskError::NoRoom) => {
+                self.count("images failed");
+                return self.give(at, Input::SnapshotFailed { index });
+            }
+            Err(error) => return self.disk_failed(at, &error),
         }
-        self.count("images saved");
         let member = &mut self.members[at];
         if index > member.log.mark() {
-            member.log.snapshot = Some((mark.clone(), store.clone()));
+            member.log.snapshot = Some((mark, store));
         }
-        member.disk.save_image(mark, store);
         self.give(at, Input::SnapshotSaved { index })
     }
 
@@ -207,8 +248,11 @@ impl World {
         member.log.compact(through);
         let safe = through <= member.disk.synced().mark();
         // The driver may keep the log longer.
-        if safe && self.disk_prng.coin() {
-            self.members[at].disk.compact(through);
+        if safe
+            && self.disk_prng.coin()
+            && let Err(error) = self.members[at].disk.compact(through)
+        {
+            return self.disk_failed(at, &error);
         }
         self.count("compactions");
         require(safe, Invariant::Compaction, || {

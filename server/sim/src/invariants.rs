@@ -1,7 +1,7 @@
 //! What must hold whatever happens, checked after each event against everything that was ever committed.
 
 use crate::census::Census;
-use crate::disk::LogState;
+use crate::model::LogState;
 use crate::workload::value_of;
 use berth_replica::{Change, Entry, Message, MessageType, Role, Roster, Status, membership_change};
 use berth_store::{Action, Command, Event, Kind, Store};
@@ -63,6 +63,8 @@ pub enum Invariant {
     Convergence,
     /// The code panicked.
     Panic,
+    /// None: the run ended where it was asked to end.
+    Stopped,
 }
 
 /// A broken invariant.
@@ -456,7 +458,7 @@ fn written_value(kind: &Kind) -> Option<u64> {
         | Kind::Update(put)
         | Kind::CompareAndSwap(put, _)
         | Kind::CreateInOrder(put) => value_of(&put.value),
-        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump => None,
+        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump | Kind::Auth(_) => None,
     }
 }
 

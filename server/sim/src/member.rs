@@ -1,6 +1,7 @@
 //! One simulated member: its machine, its disk, its clock.
 
-use crate::disk::{Disk, LogState};
+use crate::disk::Disk;
+use crate::model::LogState;
 use crate::prng::Prng;
 use berth_replica::{Millis, Replica};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,8 @@ pub(crate) struct Member {
     pub(crate) flush_due: bool,
     /// It stops after so many more effects.
     pub(crate) fuse: Option<u64>,
+    /// It stops when the next write should be done.
+    pub(crate) ends_in_write: bool,
     /// How many times slower than usual its disk is.
     pub(crate) slowness: u64,
     /// Requests that this life took and has not answered.
@@ -71,17 +74,18 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(id: u64) -> Member {
+    pub(crate) fn new(id: u64, disk: Disk) -> Member {
         Member {
             id,
             replica: None,
             life: 0,
-            disk: Disk::default(),
+            disk,
             log: LogState::default(),
             clock: Clock::default(),
             paused_until: 0,
             flush_due: false,
             fuse: None,
+            ends_in_write: false,
             slowness: 1,
             taken: BTreeSet::new(),
             told_unreachable: BTreeMap::new(),
@@ -92,11 +96,11 @@ impl Member {
     }
 
     /// A member that is to be added.
-    pub(crate) fn joining(id: u64) -> Member {
+    pub(crate) fn joining(id: u64, disk: Disk) -> Member {
         Member {
             founder: false,
             awaited: true,
-            ..Member::new(id)
+            ..Member::new(id, disk)
         }
     }
 

@@ -2,9 +2,10 @@
 
 use crate::faults::Fault;
 use crate::invariants::Checked;
-use crate::network::split;
+use crate::network::{ring, split};
+use crate::prng::Prng;
 use crate::watches::Watch;
-use crate::workload::{Wish, key};
+use crate::workload::{Outcome, Wish, key};
 use crate::world::{Happening, World};
 use berth_replica::{Input, Role};
 
@@ -16,6 +17,8 @@ const PARTITION_US: u64 = 2_500_000;
 const SLOW_US: u64 = 3_000_000;
 /// A slow disk takes so many times as long, at most.
 const MAX_SLOWNESS: u64 = 30;
+/// A disk that fails does so within so many steps on files.
+const FAILURE_STEPS: u64 = 40;
 /// A member that stops midway does so within so many effects.
 const FUSE_EFFECTS: u64 = 60;
 
@@ -36,7 +39,14 @@ impl World {
             {
                 self.oracle.lease(value, self.now, ttl);
             }
-            self.send_request(at, id);
+            if self.reduction.takes_request(id) {
+                self.send_request(at, id);
+            } else {
+                self.workload.finish(id, Outcome::Refused);
+            }
+        }
+        if self.reduction.no_watches {
+            return Ok(());
         }
         match self.workload.prng().below(24) {
             0 | 1 => self.watch(),
@@ -114,8 +124,14 @@ impl World {
         if self.is_calm {
             return Ok(());
         }
+        let turn = self.fault_turns;
+        self.fault_turns += 1;
+        self.fault_prng = Prng::new(self.seed, &format!("fault {turn}"));
         let rest = self.fault_prng.below(2 * self.faults.gap_us);
         self.schedule(rest, 0, Happening::Fault);
+        if !self.reduction.takes_fault(turn) {
+            return Ok(());
+        }
         let Some(fault) = self.fault_prng.pick(&self.faults.enabled) else {
             return Ok(());
         };
@@ -124,10 +140,22 @@ impl World {
         self.trace
             .note(self.now, "fault", &[fault as u64, self.members[at].id]);
         match fault {
-            Fault::Crash => self.crash(at),
+            Fault::Crash if self.fault_prng.coin() => self.crash(at),
+            // It stops with the next write under way.
+            Fault::Crash => self.members[at].ends_in_write = true,
             Fault::CrashMidway => self.members[at].fuse = Some(self.fault_prng.below(FUSE_EFFECTS)),
             Fault::PowerCut => self.power_cut(),
-            Fault::Partition | Fault::OneWay | Fault::IsolateLeader | Fault::Storm => self.disturb(fault),
+            Fault::Partition
+            | Fault::OneWay
+            | Fault::IsolateLeader
+            | Fault::Storm
+            | Fault::Ring
+            | Fault::Clog => self.disturb(fault),
+            Fault::DiskError | Fault::FullDisk | Fault::Rot => self.spoil_disk(at, fault),
+            Fault::HandOver => {
+                self.count("leadership handed on");
+                return self.give(at, Input::TransferLeader { to: None });
+            }
             Fault::Pause => {
                 let end = self.now + self.fault_prng.below(SLOW_US);
                 self.members[at].paused_until = end.min(self.faults.load_us);
@@ -141,6 +169,22 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn spoil_disk(&mut self, at: usize, fault: Fault) {
+        if fault == Fault::DiskError {
+            let steps = self.fault_prng.below(FAILURE_STEPS);
+            self.members[at].disk.fail_after(Some(steps));
+        } else if fault == Fault::FullDisk {
+            self.members[at].disk.set_full(true);
+            let lasts = self.fault_prng.long_tailed(PARTITION_US);
+            self.schedule(lasts, at, Happening::FullDiskEnds);
+            self.count("full disks");
+        } else if self.members[at].is_up() {
+            self.crash(at);
+            self.members[at].disk.rot(&mut self.fault_prng);
+            self.count("bits changed");
+        }
     }
 
     /// Everything stops.
@@ -174,12 +218,23 @@ impl World {
                 let side: Vec<u64> = ids.iter().copied().filter(|_| self.fault_prng.coin()).collect();
                 split(&ids, &side)
             }
+            Fault::Ring => ring(&ids),
+            Fault::Clog => {
+                let from = self.fault_prng.pick(&ids);
+                let to = self.fault_prng.pick(&ids);
+                self.network.clog(from.zip(to));
+                Vec::new()
+            }
             Fault::Storm
             | Fault::Crash
             | Fault::CrashMidway
             | Fault::PowerCut
             | Fault::Pause
-            | Fault::SlowDisk => {
+            | Fault::SlowDisk
+            | Fault::DiskError
+            | Fault::FullDisk
+            | Fault::Rot
+            | Fault::HandOver => {
                 self.network.set_storm(true);
                 Vec::new()
             }

@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 /// A second copy may come this much later, when elections and restarts lie between.
 const LATE_COPY_US: u64 = 6_000_000;
 
+/// How much longer a clogged link takes: longer than an election time-out, and out of order with what comes after.
+const CLOG_US: u64 = 2_500_000;
+
 /// What becomes of one transfer of an image.
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -21,9 +24,12 @@ pub(crate) struct Network {
     prng: Prng,
     drop: u64,
     duplicate: u64,
+    corrupt: u64,
     delay_us: u64,
     transfer_loss: u64,
     transfer_us: u64,
+    /// One link takes so much longer.
+    clogged: Option<(u64, u64)>,
     /// Links from one member to another that lose everything.
     blocked: BTreeSet<(u64, u64)>,
     storm: bool,
@@ -35,6 +41,8 @@ impl Network {
             prng: Prng::new(seed, "network"),
             drop: faults.drop,
             duplicate: faults.duplicate,
+            corrupt: faults.corrupt,
+            clogged: None,
             delay_us: faults.delay_us,
             transfer_loss: faults.transfer_loss,
             transfer_us: faults.transfer_us,
@@ -48,12 +56,22 @@ impl Network {
         let lost = if self.storm { WHOLE / 2 } else { self.drop };
         let mut arrivals = Vec::new();
         if !self.prng.chance(lost) && !self.blocks(from, to) {
-            arrivals.push(self.prng.long_tailed(self.delay_us));
+            let clogged = self.clogged == Some((from, to));
+            let clog = if clogged { CLOG_US } else { 0 };
+            arrivals.push(clog + self.prng.long_tailed(self.delay_us));
         }
         if self.prng.chance(self.duplicate) && !self.blocks(from, to) {
             arrivals.push(self.prng.below(LATE_COPY_US));
         }
         arrivals
+    }
+
+    /// Whether a message is damaged on its way, and which of its bytes.
+    pub(crate) fn damage(&mut self, length: usize) -> Option<usize> {
+        if !self.prng.chance(self.corrupt) {
+            return None;
+        }
+        usize::try_from(self.prng.below(length as u64)).ok()
     }
 
     pub(crate) fn transfer(&mut self, from: u64, to: u64) -> Transfer {
@@ -77,6 +95,11 @@ impl Network {
         self.blocked = links.into_iter().collect();
     }
 
+    /// One link takes very long from now on.
+    pub(crate) fn clog(&mut self, link: Option<(u64, u64)>) {
+        self.clogged = link;
+    }
+
     pub(crate) fn set_storm(&mut self, storm: bool) {
         self.storm = storm;
     }
@@ -85,7 +108,9 @@ impl Network {
     pub(crate) fn calm(&mut self) {
         self.blocked.clear();
         self.storm = false;
+        self.clogged = None;
         self.drop = 0;
+        self.corrupt = 0;
         self.duplicate = 0;
         self.transfer_loss = 0;
     }
@@ -104,15 +129,31 @@ pub(crate) fn split(members: &[u64], side: &[u64]) -> Vec<(u64, u64)> {
     links
 }
 
+/// Every link but those between neighbours in a ring.
+pub(crate) fn ring(members: &[u64]) -> Vec<(u64, u64)> {
+    let count = members.len();
+    let mut links = Vec::new();
+    for (a, from) in members.iter().enumerate() {
+        for (b, to) in members.iter().enumerate() {
+            let apart = a.abs_diff(b);
+            if apart > 1 && apart + 1 < count {
+                links.push((*from, *to));
+            }
+        }
+    }
+    links
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Network, split};
     use crate::faults::Faults;
     use crate::prng::Prng;
+    use crate::reduction::Reduction;
 
     #[test]
     fn blocked_links_lose_all_and_calm_ends_it() {
-        let faults = Faults::draw(&mut Prng::new(3, "faults"), 3);
+        let faults = Faults::draw(&mut Prng::new(3, "faults"), 3, &Reduction::default());
         let mut network = Network::new(3, &faults);
         network.block(split(&[1, 2, 3], &[1]));
         assert!((0..100).all(|_| network.send(1, 2).is_empty() && network.send(3, 1).is_empty()));

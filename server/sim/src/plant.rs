@@ -1,4 +1,4 @@
-//! Planted bugs of the driver: each is a mistake that a real one could make, to prove that the simulator sees it.
+//! Planted bugs: each is a mistake that a real driver, disk or reader could make, to prove that the simulator sees it.
 
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Plant {
     SnapshotReportLost,
     /// A member's clock jumps ahead by an hour now and then.
     ClockJump,
+    /// Damaged messages are taken.
+    FrameUnchecked,
     /// A learner may become a voter however little of the log it has.
     PromoteEarly,
     /// A member that was removed is started again, with the membership of before.
@@ -33,11 +35,35 @@ pub enum Plant {
     IdReused,
     /// Images are read without their membership.
     RosterLost,
+    /// The log is written and reported as durable without a sync.
+    SyncForgotten,
+    /// A sync that failed is taken for one that worked.
+    SyncErrorIgnored,
+    /// A segment gets its name before its bytes are durable.
+    SegmentNamedBeforeSync,
+    /// Names in directories are not made durable.
+    NamesNotSynced,
+    /// An image gets its name before its bytes are durable.
+    ImageNamedBeforeSync,
+    /// The log says that an image took the place of everything before that image is there.
+    MarkBeforeImage,
+    /// Term, vote and commit are not written.
+    HardStateNotWritten,
+    /// A vote is not written.
+    VoteNotWritten,
+    /// Entries that replace others are not written.
+    TruncationNotWritten,
+    /// The log is cut up to the newest image, though the older one may be needed.
+    LogCutTooFar,
+    /// A batch that was not finished counts as far as it came.
+    TornTailAccepted,
+    /// Records count whether or not their data is what was written.
+    ChecksumUnchecked,
 }
 
 impl Plant {
-    /// All of them.
-    pub const ALL: [Plant; 11] = [
+    /// Those of the driver and the network.
+    pub const OF_DRIVER: [Plant; 12] = [
         Plant::SendBeforeSync,
         Plant::PersistedBeforeSync,
         Plant::HardStateLost,
@@ -49,6 +75,7 @@ impl Plant {
         Plant::NotifyLost,
         Plant::SnapshotReportLost,
         Plant::ClockJump,
+        Plant::FrameUnchecked,
     ];
 
     /// Those that matter when the membership changes.
@@ -58,4 +85,38 @@ impl Plant {
         Plant::IdReused,
         Plant::RosterLost,
     ];
+
+    /// Those of the durable half.
+    pub const OF_DISK: [Plant; 12] = [
+        Plant::SyncForgotten,
+        Plant::SyncErrorIgnored,
+        Plant::SegmentNamedBeforeSync,
+        Plant::NamesNotSynced,
+        Plant::ImageNamedBeforeSync,
+        Plant::MarkBeforeImage,
+        Plant::HardStateNotWritten,
+        Plant::VoteNotWritten,
+        Plant::TruncationNotWritten,
+        Plant::LogCutTooFar,
+        Plant::TornTailAccepted,
+        Plant::ChecksumUnchecked,
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Plant> {
+        Plant::OF_DRIVER
+            .into_iter()
+            .chain(Plant::OF_MEMBERS)
+            .chain(Plant::OF_DISK)
+    }
+
+    /// The one of that name, as `Debug` writes it.
+    pub fn named(name: &str) -> Option<Plant> {
+        Plant::all().find(|plant| format!("{plant:?}") == name)
+    }
+
+    /// Whether it only matters when the membership changes.
+    pub fn needs_churn(self) -> bool {
+        Plant::OF_MEMBERS.contains(&self)
+    }
 }

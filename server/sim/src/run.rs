@@ -4,6 +4,7 @@ use crate::faults::Faults;
 use crate::invariants::{Checked, Invariant, Violation, require};
 use crate::plant::Plant;
 use crate::prng::Prng;
+use crate::reduction::Reduction;
 use crate::world::World;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,8 @@ pub struct Options {
     pub churn: bool,
     /// A bug to plant.
     pub plant: Option<Plant>,
+    /// What is left out.
+    pub reduction: Reduction,
     /// Whether to keep lines to read.
     pub trace: bool,
 }
@@ -40,6 +43,8 @@ pub struct Outcome {
     pub events: u64,
     /// How many entries were committed.
     pub committed: u64,
+    /// How many turns faults had, whether or not they were taken.
+    pub fault_turns: u64,
     /// How often what was exercised.
     pub coverage: BTreeMap<&'static str, u64>,
     /// The trace, if it was asked for.
@@ -71,9 +76,40 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Options {
+    /// A seed as it is.
+    pub fn new(seed: u64, members: u64) -> Options {
+        Options {
+            seed,
+            members,
+            churn: false,
+            plant: None,
+            reduction: Reduction::default(),
+            trace: false,
+        }
+    }
+
+    /// The command that plays this again.
+    pub fn command(&self) -> String {
+        let churn = if self.churn { " --churn" } else { "" };
+        let plant = self.plant.map(|plant| format!(" --plant {plant:?}"));
+        format!(
+            "cargo run -p berth-sim -- --seed {} --members {}{churn}{}{}",
+            self.seed,
+            self.members,
+            plant.unwrap_or_default(),
+            self.reduction
+        )
+    }
+}
+
 /// Plays one seed.
 pub fn run(options: &Options) -> Outcome {
-    let faults = Faults::draw(&mut Prng::new(options.seed, "faults"), options.members);
+    let faults = Faults::draw(
+        &mut Prng::new(options.seed, "faults"),
+        options.members,
+        &options.reduction,
+    );
     let mut world = World::new(options, faults);
     let played = catch_unwind(AssertUnwindSafe(|| play(&mut world)));
     let result = played.unwrap_or_else(|panic| {
@@ -82,7 +118,10 @@ pub fn run(options: &Options) -> Outcome {
             detail: panic_text(panic.as_ref()),
         })
     });
-    let failure = result.err().map(|violation| Failure {
+    let broken = result
+        .err()
+        .filter(|violation| violation.invariant != Invariant::Stopped);
+    let failure = broken.map(|violation| Failure {
         invariant: violation.invariant,
         detail: violation.detail,
         at_us: world.now,
@@ -91,6 +130,7 @@ pub fn run(options: &Options) -> Outcome {
     Outcome {
         hash: world.trace.hash(),
         events: world.trace.events(),
+        fault_turns: world.fault_turns,
         committed: world.oracle.committed(),
         coverage: world.coverage,
         failure,

@@ -20,7 +20,10 @@ impl World {
         self.network.calm();
         for member in &mut self.members {
             member.fuse = None;
+            member.ends_in_write = false;
             member.slowness = 1;
+            member.disk.set_full(false);
+            member.disk.fail_after(None);
         }
         self.trace.note(self.now, "calm", &[]);
         // Where nobody could tell whether a member was added, the log can.

@@ -1,12 +1,15 @@
 //! The simulated world: virtual time, and everything that is going to happen in it.
 
 use crate::admin::Admin;
+use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::invariants::{Checked, Invariant, Look, Oracle, Violation, require};
 use crate::member::{Clock, Member};
 use crate::network::Network;
 use crate::plant::Plant;
+use crate::platter::{DiskError, Leaves};
 use crate::prng::Prng;
+use crate::reduction::Reduction;
 use crate::run::Options;
 use crate::trace::Trace;
 use crate::watches::WatchBook;
@@ -15,6 +18,9 @@ use berth_replica::{Effect, Input, Limits, Message, Replica, ReplicaConfig, Snap
 use berth_store::Store;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+
+/// A member is down about this long.
+const RESTART_US: u64 = 600_000;
 
 /// How long the inputs of a batch gather at most.
 const BATCH_US: u64 = 2_000;
@@ -32,6 +38,8 @@ pub(crate) enum Happening {
     },
     Message {
         bytes: Vec<u8>,
+        /// Its checksum does not match.
+        damaged: bool,
     },
     Image {
         message: Box<Message>,
@@ -66,6 +74,7 @@ pub(crate) enum Happening {
         life: u64,
     },
     SlowDiskEnds,
+    FullDiskEnds,
     Told {
         by: u64,
     },
@@ -122,11 +131,14 @@ pub(crate) struct World {
     churn: bool,
     pub(crate) coverage: BTreeMap<&'static str, u64>,
     pub(crate) disk_prng: Prng,
+    /// Of the turn that a fault has; each has its own, so that one more or less does not move the others.
     pub(crate) fault_prng: Prng,
+    pub(crate) fault_turns: u64,
+    pub(crate) reduction: Reduction,
     pub(crate) plant_prng: Prng,
     clock_prng: Prng,
     schedule_prng: Prng,
-    seed: u64,
+    pub(crate) seed: u64,
     /// No more faults and no more load.
     pub(crate) is_calm: bool,
 }
@@ -135,11 +147,11 @@ impl World {
     pub(crate) fn new(options: &Options, faults: Faults) -> World {
         let seed = options.seed;
         let prng = |concern| Prng::new(seed, concern);
-        World {
+        let mut world = World {
             now: 0,
             order: 0,
             agenda: BinaryHeap::new(),
-            members: (1..=options.members).map(Member::new).collect(),
+            members: Vec::new(),
             network: Network::new(seed, &faults),
             workload: Workload::new(seed),
             watches: WatchBook::default(),
@@ -158,13 +170,26 @@ impl World {
             coverage: BTreeMap::new(),
             disk_prng: prng("disk"),
             fault_prng: prng("nemesis"),
+            fault_turns: 0,
+            reduction: options.reduction.clone(),
             plant_prng: prng("plant"),
             clock_prng: prng("clocks"),
             schedule_prng: prng("schedule"),
             seed,
             faults,
             is_calm: false,
+        };
+        for id in 1..=options.members {
+            let disk = world.new_disk(id);
+            world.members.push(Member::new(id, disk));
         }
+        world
+    }
+
+    /// The empty disk of a member.
+    pub(crate) fn new_disk(&self, id: u64) -> Disk {
+        let salts = Prng::new(self.seed, &format!("salts {id}"));
+        Disk::new(self.faults.segment_bytes, salts, self.plant)
     }
 
     pub(crate) fn begin(&mut self) -> Checked {
@@ -218,6 +243,11 @@ impl World {
                 break;
             };
             self.now = next.at;
+            let over = self
+                .reduction
+                .until
+                .is_some_and(|until| self.trace.events() >= until);
+            require(!over, Invariant::Stopped, || "as asked for".to_owned())?;
             let resumes = self
                 .members
                 .get(next.member)
@@ -240,7 +270,7 @@ impl World {
         match what {
             Happening::Tick { life } => self.tick(at, life),
             Happening::Flush { life } => self.flush(at, life),
-            Happening::Message { bytes } => self.receive(at, &bytes),
+            Happening::Message { bytes, damaged } => self.receive(at, &bytes, damaged),
             Happening::Image { message, store } => {
                 let numbers = [self.members[at].id, message.from];
                 self.trace.note(self.now, "image", &numbers);
@@ -274,6 +304,10 @@ impl World {
                 self.members[at].slowness = 1;
                 Ok(())
             }
+            Happening::FullDiskEnds => {
+                self.members[at].disk.set_full(false);
+                Ok(())
+            }
             Happening::Told { by } => self.give(at, Input::ToldRemoved { by }),
             Happening::Admin => self.administer(),
             Happening::Clients => self.clients(),
@@ -281,6 +315,7 @@ impl World {
             Happening::NetworkHeals => {
                 self.network.block([]);
                 self.network.set_storm(false);
+                self.network.clog(None);
                 Ok(())
             }
         }
@@ -308,10 +343,21 @@ impl World {
             invariant: Invariant::Recovery,
             detail,
         };
-        let recovered = member
-            .disk
-            .recover()
-            .map_err(|error| broken(format!("member {}: {error}", member.id)))?;
+        let mut prng = Prng::new(self.seed, &format!("recovery {} {life}", member.id));
+        let cut = !self.is_calm && prng.chance(self.faults.recovery_cut);
+        let recovered = member.disk.recover(&mut prng, cut);
+        if member.disk.take_refusal() {
+            self.count("damage refused");
+        }
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(DiskError::Cut | DiskError::Io | DiskError::NoRoom) if !self.is_calm => {
+                self.start_fails(at, &mut prng);
+                return Ok(());
+            }
+            Err(error) => return Err(broken(format!("member {}: {error}", self.members[at].id))),
+        };
+        let member = &mut self.members[at];
         let config = ReplicaConfig {
             id: member.id,
             voters: if member.founder { voters } else { Vec::new() },
@@ -331,6 +377,18 @@ impl World {
         self.flush(at, life)
     }
 
+    /// The power goes, or the disk fails, before a member is up again.
+    fn start_fails(&mut self, at: usize, prng: &mut Prng) {
+        let member = &mut self.members[at];
+        let (id, life) = (member.id, member.life);
+        let leaves = Leaves::draw(prng);
+        member.disk.crash(prng, leaves);
+        let rest = prng.long_tailed(RESTART_US);
+        self.trace.note(self.now, "start fails", &[id, life]);
+        self.count("recoveries cut");
+        self.schedule(rest, at, Happening::Start { life });
+    }
+
     /// A member stops at this very moment.
     pub(crate) fn crash(&mut self, at: usize) {
         let member = &mut self.members[at];
@@ -338,11 +396,14 @@ impl World {
             return;
         }
         member.fuse = None;
+        member.ends_in_write = false;
         member.flush_due = false;
         member.paused_until = 0;
         member.told_unreachable.clear();
-        member.disk.crash(&mut self.disk_prng);
         let (id, life) = (member.id, member.life);
+        let mut prng = Prng::new(self.seed, &format!("crash {id} {life}"));
+        let leaves = Leaves::draw(&mut prng);
+        member.disk.crash(&mut prng, leaves);
         let taken = std::mem::take(&mut member.taken);
         self.workload.crash(id, &taken);
         self.watches.crash(id);
@@ -358,7 +419,7 @@ impl World {
         self.trace.note(self.now, "crash", &[id, life]);
         self.count("crashes");
         if !self.is_calm {
-            let rest = self.fault_prng.long_tailed(600_000);
+            let rest = prng.long_tailed(RESTART_US);
             self.schedule(rest, at, Happening::Start { life });
         }
     }
@@ -376,8 +437,16 @@ impl World {
         self.give(at, Input::Tick)
     }
 
-    fn receive(&mut self, at: usize, bytes: &[u8]) -> Checked {
-        let Ok(message) = decode_message(bytes) else {
+    fn receive(&mut self, at: usize, bytes: &[u8], damaged: bool) -> Checked {
+        let decoded = decode_message(bytes);
+        if damaged {
+            self.count("damaged messages");
+            // What is no message at all is noticed without a checksum.
+            if !self.planted(Plant::FrameUnchecked) || decoded.is_err() {
+                return Ok(());
+            }
+        }
+        let Ok(message) = decoded else {
             return require(false, Invariant::Fatal, || "a message does not decode".to_owned());
         };
         let kind = u64::from(message.msg_type.unsigned_abs());
@@ -466,6 +535,9 @@ impl World {
         for effect in effects {
             if self.members[at].burns_out() {
                 self.crash(at);
+            }
+            // An effect may have ended it too.
+            if !self.members[at].is_up() {
                 return Ok(());
             }
             self.carry_out(at, effect)?;

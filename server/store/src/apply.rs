@@ -1,5 +1,6 @@
 //! The state, and the one way to change it.
 
+use crate::auth::{Auth, AuthOutcome};
 use crate::command::{Command, Kind};
 use crate::digest::mix;
 use crate::error::{StoreError, code};
@@ -28,6 +29,7 @@ pub struct Store {
     pub(crate) index: u64,
     pub(crate) cluster_ms: u64,
     pub(crate) stats: Stats,
+    pub(crate) auth: Auth,
 }
 
 /// What a command did.
@@ -37,6 +39,8 @@ pub struct Applied {
     pub events: Vec<Arc<Event>>,
     /// More nodes are due than one `Tick` expires: propose another.
     pub more_due: bool,
+    /// What a change of users and roles came to.
+    pub auth: Option<AuthOutcome>,
     /// For each event that removed a directory which was not empty: its index, and the nodes just before it.
     pub(crate) removals: Vec<(u64, Tree)>,
 }
@@ -82,15 +86,26 @@ impl Store {
         self.stats
     }
 
+    /// Users and roles.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
     /// What readers may keep while the store goes on.
     pub fn view(&self) -> View {
-        View::new(self.tree.clone(), self.index, self.cluster_ms, self.stats)
+        View::new(
+            self.tree.clone(),
+            self.index,
+            self.cluster_ms,
+            self.stats,
+            self.auth.clone(),
+        )
     }
 
     /// Equal for equal sequences of commands, and different, all but certainly, for different states or histories.
     pub fn digest(&self) -> u64 {
         let hash = mix(mix(self.tree.hash(), self.history.hash()), self.index);
-        mix(hash, self.cluster_ms)
+        self.auth.mix_into(mix(hash, self.cluster_ms))
     }
 
     /// Carries out one command. A refused one changes nothing but cluster time and the counters.
@@ -106,12 +121,13 @@ impl Store {
             Kind::CompareAndDelete { key, condition } => self.compare_and_delete(key, condition),
             Kind::Tick => Ok(self.expire()),
             Kind::Bump => Ok(self.bump()),
+            Kind::Auth(change) => self.change_auth(change),
         };
         self.count(&command.kind, result.is_ok());
         result
     }
 
-    fn bump(&mut self) -> Applied {
+    pub(crate) fn bump(&mut self) -> Applied {
         self.index += 1;
         self.history.push(None);
         Applied::default()
@@ -125,7 +141,7 @@ impl Store {
             Kind::CompareAndSwap(..) => &mut self.stats.swaps,
             Kind::Delete { .. } => &mut self.stats.deletes,
             Kind::CompareAndDelete { .. } => &mut self.stats.compare_deletes,
-            Kind::Tick | Kind::Bump => return,
+            Kind::Tick | Kind::Bump | Kind::Auth(_) => return,
         };
         count.add(success);
     }

@@ -43,6 +43,9 @@ pub enum CodecError {
     /// A number of more than 64 bits.
     #[error("number out of range")]
     Number,
+    /// Text that is not UTF-8.
+    #[error("text is not UTF-8")]
+    Text,
     /// Not a key.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -1,5 +1,6 @@
 //! The commands that are replicated, and their bytes.
 
+use crate::auth::{AuthChange, read_change, write_change};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::key::{Key, Value};
 
@@ -51,6 +52,8 @@ pub enum Kind {
     Tick,
     /// Moves the index by one without a visible event: the cluster's own writes of other implementations.
     Bump,
+    /// Changes users and roles.
+    Auth(AuthChange),
 }
 
 /// What to write.
@@ -110,7 +113,7 @@ impl Put {
 }
 
 impl Kind {
-    /// The key that a client named; none for `Tick` and `Bump`.
+    /// The key that a client named; none for `Tick`, `Bump` and `Auth`.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Kind::Set(put)
@@ -119,7 +122,7 @@ impl Kind {
             | Kind::CompareAndSwap(put, _)
             | Kind::CreateInOrder(put) => Some(&put.key),
             Kind::Delete { key, .. } | Kind::CompareAndDelete { key, .. } => Some(key),
-            Kind::Tick | Kind::Bump => None,
+            Kind::Tick | Kind::Bump | Kind::Auth(_) => None,
         }
     }
 }
@@ -171,6 +174,10 @@ impl Command {
             }
             Kind::Tick => out.byte(TAG_TICK),
             Kind::Bump => out.byte(TAG_BUMP),
+            Kind::Auth(change) => {
+                out.byte(TAG_AUTH);
+                write_change(&mut out, change);
+            }
         }
         out.finish()
     }
@@ -212,6 +219,7 @@ impl Command {
             },
             TAG_TICK => Kind::Tick,
             TAG_BUMP => Kind::Bump,
+            TAG_AUTH => Kind::Auth(read_change(&mut from)?),
             tag => return Err(CodecError::Tag { tag }),
         };
         from.end()?;
@@ -228,6 +236,7 @@ const TAG_DELETE: u8 = 6;
 const TAG_COMPARE_DELETE: u8 = 7;
 const TAG_TICK: u8 = 8;
 const TAG_BUMP: u8 = 9;
+const TAG_AUTH: u8 = 10;
 
 const FLAG_DIR: u8 = 1;
 const FLAG_REFRESH: u8 = 2;

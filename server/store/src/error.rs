@@ -31,6 +31,15 @@ pub mod code {
     pub const DIRECTORY_NOT_EMPTY: u16 = 108;
     /// Credentials are missing or wrong.
     pub const UNAUTHORIZED: u16 = 110;
+    /// A change of users and roles that makes no sense. The codes of these changes are not of the API: it tells their
+    /// cause alone.
+    pub const AUTH_INVALID: u16 = 1_400;
+    /// A change of users and roles that is never made.
+    pub const AUTH_FORBIDDEN: u16 = 1_403;
+    /// A change of a user or a role that is not there.
+    pub const AUTH_NOT_FOUND: u16 = 1_404;
+    /// A change of users and roles that was made already.
+    pub const AUTH_CONFLICT: u16 = 1_409;
     /// `prevValue` is empty.
     pub const PREV_VALUE_REQUIRED: u16 = 201;
     /// `ttl` is not a number.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod auth;
 mod codec;
 mod command;
 mod digest;
@@ -24,6 +25,10 @@ mod watch;
 mod write;
 
 pub use apply::{Applied, EXPIRIES_PER_TICK, MAX_TTL_SECONDS, Store};
+pub use auth::{
+    Access, Auth, AuthChange, AuthOutcome, GUEST, MAX_AUTH_BYTES, MAX_AUTH_NAME_BYTES, MAX_PATTERN_BYTES,
+    Permissions, ROOT, Role, User,
+};
 pub use codec::CodecError;
 pub use command::{Command, Condition, Kind, MAX_COMMAND_BYTES, Put};
 pub use error::{StoreError, code, message};

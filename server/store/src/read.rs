@@ -1,5 +1,6 @@
 //! Reading a state that stands still.
 
+use crate::auth::Auth;
 use crate::error::{StoreError, code};
 use crate::event::remaining_seconds;
 use crate::key::{Key, Value, below};
@@ -13,6 +14,7 @@ pub struct View {
     index: u64,
     cluster_ms: u64,
     stats: Stats,
+    auth: Auth,
 }
 
 /// A node as a get shows it.
@@ -54,12 +56,13 @@ impl NodeView {
 }
 
 impl View {
-    pub(crate) fn new(tree: Tree, index: u64, cluster_ms: u64, stats: Stats) -> View {
+    pub(crate) fn new(tree: Tree, index: u64, cluster_ms: u64, stats: Stats, auth: Auth) -> View {
         View {
             tree,
             index,
             cluster_ms,
             stats,
+            auth,
         }
     }
 
@@ -76,6 +79,11 @@ impl View {
     /// Counters of writes.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Users and roles.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// How many nodes there are, hidden ones included.

@@ -1,9 +1,13 @@
 //! The whole state as a sequence of small chunks, and back. A restored state goes on exactly as the original would.
 //!
-//! The chunks cut one stream of records: a header, the nodes in the order of keys, the slots of the history, an end with
+//! The chunks cut one stream of records: a header, users and roles if there ever were any, the nodes in the order of keys,
+//! the slots of the history, an end with
 //! a hash over everything. A record is its length and its bytes.
 
 use crate::apply::Store;
+use crate::auth::{
+    TAG_AUTH, TAG_ROLE, TAG_USER, auth_record, read_auth, read_role, read_user, role_record, user_record,
+};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::digest::mix_bytes;
 use crate::event::{Action, Event, EventNode};
@@ -19,6 +23,9 @@ pub const CHUNK_BYTES: usize = 8 << 10;
 
 /// Says how the records are laid out. Another number is refused.
 const SNAPSHOT_VERSION: u64 = 1;
+
+/// The same with users and roles behind the header. A state that never had any is written without, in the older layout.
+const SNAPSHOT_VERSION_AUTH: u64 = 2;
 
 /// The longest record that is read back: an event with the two largest values a command can carry.
 const MAX_RECORD_BYTES: usize = 2 * crate::command::MAX_COMMAND_BYTES + (64 << 10);
@@ -56,6 +63,9 @@ pub enum SnapshotError {
         /// Its key.
         key: Key,
     },
+    /// Users and roles that no state can contain.
+    #[error("snapshot of users and roles is not valid")]
+    Auth,
     /// An event that does not belong where it stands.
     #[error("snapshot event {index} is not valid")]
     Event {
@@ -112,6 +122,7 @@ pub struct Chunks {
 #[derive(Debug)]
 enum Part {
     Header,
+    Auth,
     NodesAfter(Key),
     SlotsFrom(usize),
     End,
@@ -145,6 +156,18 @@ impl Chunks {
         self.next = match std::mem::replace(&mut self.next, Part::Done) {
             Part::Header => {
                 records.push(header_record(&self.store));
+                if self.store.auth.is_untouched() {
+                    Part::NodesAfter(Key::root())
+                } else {
+                    Part::Auth
+                }
+            }
+            // All at once: their size is bounded.
+            Part::Auth => {
+                let auth = &self.store.auth;
+                records.push(auth_record(auth));
+                records.extend(auth.stored_users().map(|user| user_record(user)));
+                records.extend(auth.stored_roles().map(|role| role_record(role)));
                 Part::NodesAfter(Key::root())
             }
             Part::NodesAfter(mut last) => {
@@ -191,7 +214,11 @@ impl Chunks {
 fn header_record(store: &Store) -> Vec<u8> {
     let mut out = Writer::default();
     out.byte(TAG_HEADER);
-    out.number(SNAPSHOT_VERSION);
+    out.number(if store.auth.is_untouched() {
+        SNAPSHOT_VERSION
+    } else {
+        SNAPSHOT_VERSION_AUTH
+    });
     out.number(store.index);
     out.number(store.cluster_ms);
     out.number(store.tree.len() as u64);
@@ -335,6 +362,8 @@ struct Header {
     slots: usize,
     tree_hash: u64,
     history_hash: u64,
+    /// Users and roles follow.
+    has_auth: bool,
 }
 
 /// The state of a sequence of chunks.
@@ -388,6 +417,9 @@ impl Restorer {
         match (tag, &self.header) {
             _ if self.ended => return Err(SnapshotError::Order { tag }),
             (TAG_HEADER, None) => self.take_header(&mut from)?,
+            (TAG_AUTH | TAG_USER | TAG_ROLE, Some(header)) if header.has_auth && self.store.tree.len() == 0 => {
+                self.take_auth(tag, &mut from)?;
+            }
             (TAG_NODE, Some(_)) if self.slots.is_empty() => self.take_node(read_node(&mut from)?)?,
             (TAG_EVENT, Some(_)) => self.take_slot(Some(read_event(&mut from)?))?,
             (TAG_NO_EVENT, Some(_)) => self.take_slot(None)?,
@@ -404,7 +436,7 @@ impl Restorer {
 
     fn take_header(&mut self, from: &mut Reader<'_>) -> Result<(), SnapshotError> {
         let version = from.number()?;
-        if version != SNAPSHOT_VERSION {
+        if version != SNAPSHOT_VERSION && version != SNAPSHOT_VERSION_AUTH {
             return Err(CodecError::Version { version }.into());
         }
         self.store.index = from.number()?;
@@ -428,8 +460,23 @@ impl Restorer {
             slots,
             tree_hash,
             history_hash,
+            has_auth: version == SNAPSHOT_VERSION_AUTH,
         });
         Ok(())
+    }
+
+    fn take_auth(&mut self, tag: u8, from: &mut Reader<'_>) -> Result<(), SnapshotError> {
+        let auth = &mut self.store.auth;
+        let taken = match tag {
+            TAG_AUTH if auth.is_untouched() => {
+                auth.restore_switch(read_auth(from)?);
+                true
+            }
+            TAG_USER => auth.restore_user(read_user(from)?),
+            TAG_ROLE => auth.restore_role(read_role(from)?),
+            _ => false,
+        };
+        if taken { Ok(()) } else { Err(SnapshotError::Auth) }
     }
 
     fn take_node(&mut self, shown: EventNode) -> Result<(), SnapshotError> {
@@ -475,6 +522,9 @@ impl Restorer {
     fn check_end(&self, header: &Header, hash: u64) -> Result<(), SnapshotError> {
         if self.store.tree.len() as u64 != header.nodes || self.slots.len() != header.slots {
             return Err(SnapshotError::Header);
+        }
+        if header.has_auth == self.store.auth.is_untouched() {
+            return Err(SnapshotError::Auth);
         }
         if hash != self.hash || self.store.tree.hash() != header.tree_hash {
             return Err(SnapshotError::Hash);

@@ -103,9 +103,9 @@ fn unknown_versions_are_refused() {
     let (number, mut chunk) = Store::new().chunks().next().unwrap();
     // The length of the header and its tag come first.
     assert_eq!(chunk[2], 1);
-    chunk[2] = 2;
+    chunk[2] = 3;
     let error = Restorer::new().push(&number, &chunk).unwrap_err();
-    assert_eq!(error, SnapshotError::Record(CodecError::Version { version: 2 }));
+    assert_eq!(error, SnapshotError::Record(CodecError::Version { version: 3 }));
     let mut command = Command::bump().encode();
     command[0] = 2;
     assert_eq!(Command::decode(&command), Err(CodecError::Version { version: 2 }));

@@ -9,8 +9,8 @@
 mod mutate;
 
 use berth_store::{
-    CHUNK_BYTES, Command, Condition, Key, KeyError, Kind, MAX_COMMAND_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
-    MAX_TTL_SECONDS, Put, Restorer, SnapshotError, Store, restore,
+    AuthChange, CHUNK_BYTES, Command, Condition, Key, KeyError, Kind, MAX_COMMAND_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
+    MAX_TTL_SECONDS, Put, Permissions, Restorer, Role, SnapshotError, Store, restore,
 };
 use mutate::{Mutator, Naming, Noise, ROUNDS, corpus, rounds};
 
@@ -141,6 +141,19 @@ fn commands() -> Vec<Command> {
         },
         Kind::Tick,
         Kind::Bump,
+        Kind::Auth(AuthChange::CreateUser {
+            name: "root".to_owned(),
+            hash: Some("$2b$10$".to_owned()),
+            roles: vec!["a".to_owned(), "b".to_owned()],
+        }),
+        Kind::Auth(AuthChange::CreateRole(Role {
+            name: "r".to_owned(),
+            permissions: Permissions {
+                read: Some(vec!["/a*".to_owned()]),
+                write: None,
+            },
+        })),
+        Kind::Auth(AuthChange::Enable),
         Kind::Delete {
             key: Key::root(),
             dir: true,
@@ -190,7 +203,7 @@ fn changed_commands_are_refused_or_mean_what_they_say() {
         let (index, cluster_ms) = (store.index(), store.cluster_ms());
         let applied = store.apply(&command).is_ok();
         assert!(store.cluster_ms() >= cluster_ms && store.index() >= index);
-        let quiet = matches!(command.kind, Kind::Tick);
+        let quiet = matches!(command.kind, Kind::Tick | Kind::Auth(_));
         assert!(quiet || store.index() == index + u64::from(applied));
         if round % 5_000 == 0 {
             assert_eq!(restore(store.chunks()).unwrap().digest(), store.digest());
@@ -205,7 +218,7 @@ fn changed_commands_are_refused_or_mean_what_they_say() {
 /// A small state with all that an image can hold.
 fn small_state() -> Store {
     let mut store = Store::new();
-    for command in commands().iter().take(11) {
+    for command in commands().iter().take(14) {
         // Some are refused, as is meant: they leave their mark in the counters.
         let _ = store.apply(&Command {
             cluster_ms: 10,

@@ -54,6 +54,10 @@ pub struct Member {
     pub data: PathBuf,
     /// Its process runs in this network namespace.
     namespace: Option<String>,
+    /// What it is started with beside names, places and the flags of all.
+    initial: Vec<String>,
+    /// It was removed from the cluster.
+    left: bool,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -62,7 +66,6 @@ pub struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     berth: Berth,
-    initial: String,
     extra: Vec<String>,
     members: Vec<Member>,
 }
@@ -92,7 +95,7 @@ impl Cluster {
         places: Vec<(Option<String>, SocketAddr, SocketAddr)>,
         extra: &[&str],
     ) -> Self {
-        let members: Vec<Member> = places
+        let mut members: Vec<Member> = places
             .into_iter()
             .enumerate()
             .map(|(at, (namespace, client, peer))| {
@@ -104,6 +107,8 @@ impl Cluster {
                     client,
                     peer,
                     namespace,
+                    initial: Vec::new(),
+                    left: false,
                     process: None,
                 }
             })
@@ -111,9 +116,12 @@ impl Cluster {
         let list = members
             .iter()
             .map(|member| format!("{}=http://{}", member.name, member.peer));
+        let list = list.collect::<Vec<_>>().join(",");
+        for member in &mut members {
+            member.initial = vec!["--initial-cluster".to_owned(), list.clone()];
+        }
         let mut cluster = Self {
             berth: berth.clone(),
-            initial: list.collect::<Vec<_>>().join(","),
             extra: extra.iter().map(|flag| (*flag).to_owned()).collect(),
             members,
         };
@@ -145,7 +153,7 @@ impl Cluster {
             .arg(member.client.to_string())
             .arg("--listen-peer")
             .arg(member.peer.to_string())
-            .args(["--initial-cluster", &self.initial])
+            .args(&member.initial)
             .args(&self.extra);
         let process = Process::start(&mut command, &member.log);
         self.members[at].process = Some(process);
@@ -167,6 +175,149 @@ impl Cluster {
     #[must_use]
     pub fn clients(&self) -> Vec<SocketAddr> {
         self.members.iter().map(|member| member.client).collect()
+    }
+
+    /// Those that were not removed.
+    #[must_use]
+    pub fn present(&self) -> Vec<usize> {
+        (0..self.members.len())
+            .filter(|at| !self.members[*at].left)
+            .collect()
+    }
+
+    /// One request with a JSON document to a member.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn ask_json(&self, at: usize, method: &str, target: &str, body: &str) -> Response {
+        let json = [("Content-Type", "application/json")];
+        let answer = request_within(
+            self.client(at),
+            method,
+            target,
+            &json,
+            body.as_bytes(),
+            LONGEST_ELECTION,
+        );
+        answer.unwrap_or_else(|error| panic!("{method} {target} {body}: {error}"))
+    }
+
+    /// The id of a member, as another one lists it.
+    ///
+    /// # Panics
+    /// When it is not listed by its name in time.
+    #[must_use]
+    pub fn id(&self, through: usize, at: usize) -> String {
+        until("a listed member", LONGEST_START, || {
+            let listed = self.ask(through, "GET", "/v2/members", "").ok()?.json();
+            let members = listed["members"].as_array()?;
+            let name = self.members[at].name.as_str();
+            let found = members.iter().find(|member| member["name"] == name)?;
+            Some(found["id"].as_str()?.to_owned())
+        })
+    }
+
+    /// A place for one more member, which is not started and not known to the others.
+    #[must_use]
+    pub fn prepare(&mut self, scratch: &Scratch) -> usize {
+        let address = || SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+        let name = format!("m{}", self.members.len());
+        self.members.push(Member {
+            data: scratch.join(&name),
+            log: scratch.join(&format!("{name}.log")),
+            name,
+            client: address(),
+            peer: address(),
+            namespace: None,
+            initial: Vec::new(),
+            left: false,
+            process: None,
+        });
+        self.members.len() - 1
+    }
+
+    /// Adds a member through another one, and starts it as etcd's documents say. Gives its place.
+    ///
+    /// # Panics
+    /// When it is not added.
+    pub fn join(&mut self, scratch: &Scratch, through: usize) -> usize {
+        let at = self.prepare(scratch);
+        let wish = format!("{{\"peerURLs\":[\"http://{}\"]}}", self.members[at].peer);
+        let added = self.ask_json(through, "POST", "/v2/members", &wish);
+        assert_eq!(added.status, 201, "{}", added.text());
+        let list = self.initial_cluster(through, at);
+        self.start_joining(at, &list, &[]);
+        at
+    }
+
+    /// The members as `--initial-cluster` has them, with the name of one that has not started.
+    #[must_use]
+    pub fn initial_cluster(&self, through: usize, new: usize) -> String {
+        let listed = self.ask_json(through, "GET", "/v2/members", "").json();
+        let pairs = listed["members"].as_array().unwrap().iter().map(|member| {
+            let url = member["peerURLs"][0].as_str().unwrap();
+            let name = match member["name"].as_str().unwrap() {
+                "" => &self.members[new].name,
+                name => name,
+            };
+            format!("{name}={url}")
+        });
+        pairs.collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts a prepared member so that it joins.
+    pub fn start_joining(&mut self, at: usize, initial: &str, more: &[&str]) {
+        let flags = [
+            "--initial-cluster",
+            initial,
+            "--initial-cluster-state",
+            "existing",
+        ];
+        let flags = flags.iter().chain(more);
+        self.members[at].initial = flags.map(|flag| (*flag).to_owned()).collect();
+        self.spawn(at);
+    }
+
+    /// Waits until a member knows itself to have a vote, as its log tells.
+    ///
+    /// # Panics
+    /// When it has none in time.
+    pub fn wait_voter(&self, at: usize) {
+        until("a vote", LONGEST_START, || {
+            let log = self.log(at);
+            let line = log.lines().rfind(|line| line.contains("membership changed"))?;
+            line.contains("learners={}").then_some(())
+        });
+    }
+
+    /// Another address for the other members, from the next start on.
+    pub fn move_to(&mut self, at: usize, peer: SocketAddr) {
+        self.members[at].peer = peer;
+    }
+
+    /// Waits until a member has ended by itself; gives its exit code and what it said.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait_end(&mut self, at: usize) -> (i32, String) {
+        let mut process = self.members[at].process.take().expect("a running member");
+        let status = process.wait(LONGEST_START);
+        (status.code().unwrap_or(-1), self.log(at))
+    }
+
+    /// The same of a member that was removed, which counts no more.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait_removed(&mut self, at: usize) -> (i32, String) {
+        self.members[at].left = true;
+        self.wait_end(at)
+    }
+
+    /// A member that is away was removed, and counts no more.
+    pub fn forget(&mut self, at: usize) {
+        self.members[at].left = true;
     }
 
     /// The process ids of those that run.
@@ -206,7 +357,10 @@ impl Cluster {
     #[must_use]
     pub fn leader_now(&self) -> Option<usize> {
         let stats: Vec<Option<Value>> = (0..self.members.len())
-            .map(|at| self.members[at].process.as_ref().and_then(|_| self.stats(at)))
+            .map(|at| {
+                let running = !self.members[at].left && self.members[at].process.is_some();
+                if running { self.stats(at) } else { None }
+            })
             .collect();
         let leader = stats.iter().position(|stats| {
             stats
@@ -219,7 +373,7 @@ impl Cluster {
                 .as_ref()
                 .is_some_and(|stats| stats["leaderInfo"]["leader"] == *id)
         };
-        (stats.iter().filter(follows).count() > self.members.len() / 2).then_some(leader)
+        (stats.iter().filter(follows).count() > self.present().len() / 2).then_some(leader)
     }
 
     /// Waits for a leader.
@@ -247,7 +401,7 @@ impl Cluster {
     /// # Panics
     /// When one does not in time.
     pub fn wait_all(&self) {
-        (0..self.members.len()).for_each(|at| self.wait_healthy(at));
+        self.present().into_iter().for_each(|at| self.wait_healthy(at));
     }
 
     /// SIGKILL.

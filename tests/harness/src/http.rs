@@ -63,17 +63,26 @@ impl Stream {
     /// When there is none.
     #[must_use]
     pub fn open(address: SocketAddr, target: &str) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(socket, "GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        Self::try_open(address, target, PATIENCE)
+            .unwrap_or_else(|error| panic!("no answer to {target}: {error}"))
+    }
+
+    /// The same, with a limit on each wait.
+    ///
+    /// # Errors
+    /// When the connection fails or no head comes in time.
+    pub fn try_open(address: SocketAddr, target: &str, limit: Duration) -> std::io::Result<Self> {
+        let mut socket = TcpStream::connect_timeout(&address, limit)?;
+        socket.set_read_timeout(Some(limit))?;
+        write!(socket, "GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")?;
         let mut reader = BufReader::new(socket);
-        let head = read_head(&mut reader).unwrap_or_else(|error| panic!("no answer to {target}: {error}"));
+        let head = read_head(&mut reader)?;
         let chunked = head.header("transfer-encoding") == Some("chunked");
-        Self {
+        Ok(Self {
             reader,
             chunked,
             head,
-        }
+        })
     }
 
     /// The next chunk of the body; `None` at its end.

@@ -113,6 +113,48 @@ impl Lan {
         }
     }
 
+    /// Of what a host sends, so many in a hundred packets get lost on their way to members and clients.
+    ///
+    /// # Panics
+    /// When that cannot be arranged.
+    pub fn lose(&self, host: u8, percent: u8) {
+        let namespace = self.host(host);
+        let chance = f64::from(percent) / 100.0;
+        ok(
+            "ip",
+            &format!(
+                "netns exec {namespace} iptables -A OUTPUT -m statistic --mode random --probability {chance} -j DROP"
+            ),
+        );
+    }
+
+    /// What a host sends goes at so many kilobits a second, with a queue of half a second.
+    ///
+    /// # Panics
+    /// When that cannot be arranged.
+    pub fn slow(&self, host: u8, kilobits: u32) {
+        let namespace = self.host(host);
+        let shape = format!("tbf rate {kilobits}kbit burst 8kb latency 500ms");
+        ok(
+            "tc",
+            &format!("-n {namespace} qdisc replace dev eth0 root {shape}"),
+        );
+    }
+
+    /// A host's link loses nothing and is fast again.
+    pub fn mend(&self, host: u8) {
+        let namespace = self.host(host);
+        // One of the two may never have been made worse.
+        for line in [
+            format!("tc -n {namespace} qdisc del dev eth0 root"),
+            format!("ip netns exec {namespace} iptables -F OUTPUT"),
+        ] {
+            let mut words = line.split_whitespace();
+            let program = words.next().unwrap_or_default();
+            run(Command::new(program).args(words), PATIENCE);
+        }
+    }
+
     /// Nothing is cut any more.
     pub fn heal(&self) {
         for from in 0..self.hosts {

@@ -5,6 +5,7 @@
 
 mod berth;
 mod cluster;
+mod disk;
 mod docker;
 mod etcd;
 mod http;
@@ -17,6 +18,7 @@ mod wait;
 
 pub use berth::{Berth, Engine, Store};
 pub use cluster::{Cluster, Member, quiet_port};
+pub use disk::Disk;
 pub use docker::{DockerCli, clients};
 pub use etcd::{Etcd, EtcdCluster};
 pub use http::{Response, Stream, request, request_unix, request_within};

@@ -97,12 +97,24 @@ impl EtcdClient {
             .map(drop)
     }
 
+    /// Makes the member with this id lead, or any other if there is none, and waits until it does. It is Berth's own: etcd
+    /// has no such request.
+    ///
+    /// # Errors
+    /// As [`EtcdClient::members`].
+    pub async fn move_leader(&self, id: Option<&str>) -> Result<(), MembersError> {
+        let text = serde_json::json!({ "id": id }).to_string();
+        self.send_document(&Method::PUT, "/v2/members/leader", Some(&text))
+            .await
+            .map(drop)
+    }
+
     /// Whether the member at `endpoint` calls itself healthy.
     ///
     /// # Errors
     /// No answer, or one that is not `/health`'s.
     pub async fn health(&self, endpoint: &Endpoint) -> Result<bool, SdkError> {
-        let member = Transport::new(endpoint.clone());
+        let member = Transport::new(endpoint.clone()).with_tls(self.tls.clone());
         let call = Call::new(Method::GET, "/health").within(self.limit);
         let answer = member.send(call).await?;
         match serde_json::from_slice(&answer.body) {
@@ -124,10 +136,19 @@ impl EtcdClient {
         peer_urls: Option<&[String]>,
     ) -> Result<Answer, MembersError> {
         let text = peer_urls.map(|urls| serde_json::json!({ "peerURLs": urls }).to_string());
+        self.send_document(method, path, text.as_deref()).await
+    }
+
+    async fn send_document(
+        &self,
+        method: &Method,
+        path: &str,
+        text: Option<&str>,
+    ) -> Result<Answer, MembersError> {
         let outgoing = Outgoing {
             method,
             path,
-            body: text.as_deref().map(|text| (JSON_TYPE, text)),
+            body: text.map(|text| (JSON_TYPE, text)),
         };
         let answer = self.attempt(&outgoing).await?;
         if answer.status.is_success() {

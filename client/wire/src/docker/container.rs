@@ -81,6 +81,15 @@ document! {
     pub struct HealthState {
         pub status: String,
         pub failing_streak: i64,
+        pub log: Vec<HealthLogEntry>,
+    }
+
+    /// How one probe went.
+    pub struct HealthLogEntry {
+        pub start: String,
+        pub end: String,
+        pub exit_code: i64,
+        pub output: String,
     }
 
     /// The inspect document of a container.

@@ -26,7 +26,7 @@ impl EventLoop {
         }
     }
 
-    fn create_exec(&mut self, reference: &str, config: ExecConfig) -> Result<String, Failure> {
+    pub(super) fn create_exec(&mut self, reference: &str, config: ExecConfig) -> Result<String, Failure> {
         if self.closed {
             return Err(Failure::Stopping);
         }
@@ -51,7 +51,7 @@ impl EventLoop {
         Ok(id)
     }
 
-    fn begin_exec(&mut self, id: &str, start: &ExecStart) -> Result<Begun, Failure> {
+    pub(super) fn begin_exec(&mut self, id: &str, start: &ExecStart) -> Result<Begun, Failure> {
         if self.closed {
             return Err(Failure::Stopping);
         }
@@ -89,6 +89,10 @@ impl EventLoop {
             .ok_or_else(|| Failure::NoSuchContainer(id.to_owned()))?;
         if entry.life.phase() != Phase::Running {
             return Err(Failure::ContainerNotRunning { id: id.to_owned() });
+        }
+        if entry.life.is_frozen() {
+            let name = entry.container.name.clone();
+            return Err(Failure::ContainerPaused { name });
         }
         Ok(Arc::clone(&entry.container))
     }

@@ -135,7 +135,7 @@ async fn open(api: &Arc<Api>, found: &Found, params: &Params) -> Result<Session,
     } else {
         None
     };
-    let replay = params.flag("logs").then(|| {
+    let replay = (params.flag("logs") && container.spec.log.kept).then(|| {
         let options = LogOptions {
             stdout,
             stderr,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_wire::docker::{ContainerSummary, PruneContainersResponse};
+use berth_wire::docker::ContainerSummary;
 use http::StatusCode;
 
 use super::params::Params;
@@ -10,7 +10,6 @@ use super::{Answer, Api, json};
 use crate::container::{Container, Status, parse_port};
 use crate::error::Failure;
 use crate::filters::{FilterError, Filters, name_matches};
-use crate::handle::Change;
 use crate::{clock, documents};
 
 /// The filters of the list.
@@ -46,9 +45,6 @@ const STATES: [&str; 7] = [
 pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &LIST_FILTERS)?;
     check_values(&filters)?;
-    if params.flag("size") {
-        tracing::debug!("sizes of containers are not counted");
-    }
     let all = api.handle.list().await?;
     let limit = params
         .text("limit")
@@ -59,7 +55,7 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let images = api.actions.image_names().await?;
     let span = Span::new(&all, &filters, params)?;
     let now = clock::now();
-    let rows: Vec<ContainerSummary> = all
+    let mut rows: Vec<ContainerSummary> = all
         .iter()
         .enumerate()
         .filter(|(index, _)| span.contains(*index))
@@ -67,9 +63,35 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
         .filter(|container| everything || container.run.status.counts_as_running())
         .filter(|container| selects(&filters, container, &images))
         .take(limit.unwrap_or(usize::MAX))
-        .map(|container| documents::summary(container, images.shown(container), now))
+        .map(|container| {
+            let mut row = documents::summary(container, images.shown(container), now);
+            row.mounts = documents::points(container, &api.actions.shared.volumes);
+            row
+        })
         .collect();
+    if params.flag("size") {
+        size_rows(api, &mut rows).await?;
+    }
     json(StatusCode::OK, &rows)
+}
+
+/// What each container has changed, and all that it sees.
+pub(super) async fn size_rows(api: &Arc<Api>, rows: &mut [ContainerSummary]) -> Result<(), Failure> {
+    let sizes = api
+        .actions
+        .changed_sizes(rows.iter().map(|row| row.id.clone()).collect())
+        .await?;
+    let images = api.actions.image_sizes().await?;
+    for (row, own) in rows.iter_mut().zip(sizes) {
+        let image = images.get(&row.image_id).copied().unwrap_or_default();
+        row.size_rw = Some(number(own)).filter(|size| *size > 0);
+        row.size_root_fs = Some(number(image.saturating_add(own)));
+    }
+    Ok(())
+}
+
+pub(super) fn number(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// A status or exit code asked for looks at stopped containers too.
@@ -143,7 +165,7 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
     filters.labels(&config.labels)
         && filters.any("name", |pattern| name_matches(pattern, &container.name))
         && filters.any("id", |prefix| container.id.starts_with(prefix.as_str()))
-        && filters.any("status", |status| status == container.run.status.as_str())
+        && filters.any("status", |status| status == container.state_word())
         && filters.any("exited", |code| {
             container.run.status == Status::Exited && *code == container.run.exit_code.to_string()
         })
@@ -153,7 +175,10 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
         })
         && filters.any("expose", |port| has_port(port, false))
         && filters.any("publish", |port| has_port(port, true))
-        && filters.any("health", |health| health == "none")
+        && filters.any("health", |wanted| {
+            let health = container.run.health.as_ref().map(|health| health.status.as_str());
+            wanted == health.unwrap_or("none")
+        })
         && filters.any("is-task", |task| task == "false")
         && filters.any("isolation", |isolation| isolation == "default")
         && filters.any("volume", |volume| config.volumes.contains_key(volume))
@@ -167,7 +192,7 @@ pub(crate) struct ImageNames {
 }
 
 impl ImageNames {
-    fn shown(&self, container: &Container) -> String {
+    pub(super) fn shown(&self, container: &Container) -> String {
         match self.by_name.get(&with_tag(&container.image)) {
             Some(id) if *id != container.image_id => container.image_id.clone(),
             _ => container.image.clone(),
@@ -198,43 +223,18 @@ fn with_tag(reference: &str) -> String {
     }
 }
 
-pub(crate) async fn inspect(api: &Arc<Api>, id: &str) -> Answer {
+pub(crate) async fn inspect(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     let found = api.handle.find(id).await?;
     let paths = api.actions.paths(&found.container.id);
     let mut document = documents::inspect(&found.container, paths);
+    if params.flag("size") {
+        let own = api.actions.changed_size(&found.container.id).await?;
+        let images = api.actions.image_sizes().await?;
+        let image = images.get(&found.container.image_id).copied().unwrap_or_default();
+        document.size_rw = Some(number(own));
+        document.size_root_fs = Some(number(image.saturating_add(own)));
+    }
+    document.mounts = documents::points(&found.container, &api.actions.shared.volumes);
     document.exec_ids = Some(found.execs).filter(|execs| !execs.is_empty());
     json(StatusCode::OK, &document)
-}
-
-pub(crate) async fn prune(api: &Arc<Api>, params: &Params) -> Answer {
-    let filters = Filters::parse(params.text("filters"), &["label", "label!", "until"])?;
-    if filters.values("label!").is_some() || filters.values("until").is_some() {
-        return Err(Failure::Unsupported("pruning by label! or until"));
-    }
-    let mut deleted = Vec::new();
-    for container in api.handle.list().await? {
-        let stopped = matches!(
-            container.run.status,
-            Status::Created | Status::Exited | Status::Dead
-        );
-        if stopped && filters.labels(&container.config.labels) {
-            // One that was started or removed meanwhile is left alone.
-            if api
-                .handle
-                .change(&container.id, Change::Remove { force: false })
-                .await
-                .is_ok()
-            {
-                deleted.push(container.id.clone());
-            }
-        }
-    }
-    let containers_deleted = Some(deleted).filter(|deleted| !deleted.is_empty());
-    json(
-        StatusCode::OK,
-        &PruneContainersResponse {
-            containers_deleted,
-            space_reclaimed: 0,
-        },
-    )
 }

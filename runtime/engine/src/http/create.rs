@@ -21,6 +21,7 @@ pub(crate) async fn create(api: &Arc<Api>, params: &Params, request: Request<Inc
         .given("name")
         .filter(|name| !name.is_empty())
         .map(ToOwned::to_owned);
+    check_sources(&request).await?;
     let _gate = api.image_gate.read().await;
     let image = api.actions.image(&request.config.image).await?;
     let wish = Wish {
@@ -37,6 +38,21 @@ pub(crate) async fn create(api: &Arc<Api>, params: &Params, request: Request<Inc
             warnings: created.warnings,
         },
     )
+}
+
+/// What `--mount` binds has to be there; what `-v` binds is made.
+async fn check_sources(request: &CreateRequest) -> Result<(), Failure> {
+    let mounts = request.host_config.mounts.iter().flatten();
+    let sources = mounts.filter(|mount| {
+        let makes = mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint);
+        mount.kind == "bind" && mount.source.starts_with('/') && !makes
+    });
+    for mount in sources {
+        if !tokio::fs::try_exists(&mount.source).await.unwrap_or(false) {
+            return Err(Failure::NoBindSource(mount.source.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Only this host's own platform can be had.

@@ -44,15 +44,21 @@ fn status(failure: &Failure) -> StatusCode {
         Failure::NoSuchContainer(_)
         | Failure::NoSuchImage(_)
         | Failure::NoSuchExec(_)
+        | Failure::NoSuchVolume(_)
         | Failure::NoSuchThing(_)
         | Failure::NoSuchPage => StatusCode::NOT_FOUND,
         Failure::AmbiguousContainer { .. }
         | Failure::BadName(_)
+        | Failure::NoSuchOther(_)
+        | Failure::NoBindSource(_)
+        | Failure::NotADirectory
         | Failure::SameName
         | Failure::BadSignal(_)
         | Failure::NoStream
+        | Failure::SeveralUntil
         | Failure::BadParameter { .. }
         | Failure::Filter(_)
+        | Failure::View(_)
         | Failure::ContentType(_)
         | Failure::Json(_)
         | Failure::Body(_)
@@ -63,24 +69,33 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::NoUpgrade
         | Failure::BadDetachKeys(_)
         | Failure::Plan(_) => StatusCode::BAD_REQUEST,
+        Failure::ReadOnly(_) => StatusCode::FORBIDDEN,
         Failure::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::NameTaken { .. }
+        | Failure::VolumeInUse { .. }
         | Failure::NotRunning { .. }
         | Failure::ContainerNotRunning { .. }
         | Failure::ExecBegun { .. }
         | Failure::ExecNotRunning(_)
         | Failure::Exec(ExecError::NotRunning { .. } | ExecError::NoTerminal { .. })
         | Failure::StillRunning { .. }
+        | Failure::StillPaused { .. }
+        | Failure::AlreadyPaused { .. }
+        | Failure::ContainerPaused { .. }
         | Failure::BeingRemoved { .. } => StatusCode::CONFLICT,
-        Failure::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        Failure::Unsupported(_) | Failure::LogNotKept => StatusCode::NOT_IMPLEMENTED,
         Failure::Image(error) => image_status(error),
         Failure::Launch(failure) => match failure.kind {
             LaunchFailureKind::CommandNotFound
             | LaunchFailureKind::CommandNotExecutable
             | LaunchFailureKind::BadRequest => StatusCode::BAD_REQUEST,
+            LaunchFailureKind::Conflict => StatusCode::CONFLICT,
             LaunchFailureKind::Host => StatusCode::INTERNAL_SERVER_ERROR,
         },
-        Failure::EraseFailed { .. } | Failure::Exec(_) | Failure::Record(_) | Failure::Io(_) => {
+        Failure::Volume { .. }
+        | Failure::NotPaused { .. }
+        | Failure::FreezeFailed { .. }
+        | Failure::EraseFailed { .. } | Failure::Exec(_) | Failure::Record(_) | Failure::Io(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         Failure::Stopping | Failure::TooManyAttached(_) | Failure::TooManyExecs(_) => {

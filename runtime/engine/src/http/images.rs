@@ -82,7 +82,7 @@ fn size(image: &Image) -> i64 {
     i64::try_from(image.size).unwrap_or(i64::MAX)
 }
 
-fn summary(image: &Image, names: BTreeSet<String>) -> ImageSummary {
+pub(super) fn summary(image: &Image, names: BTreeSet<String>) -> ImageSummary {
     let none = |names: Vec<String>, none: &str| {
         if names.is_empty() {
             vec![none.to_owned()]
@@ -115,6 +115,7 @@ pub(crate) async fn inspect(api: &Arc<Api>, reference: &str) -> Answer {
         id: image.id.clone(),
         repo_tags: image.names.clone(),
         comment: image.comment.clone(),
+        author: image.author.clone(),
         created: image.created.clone(),
         config: image.config.clone(),
         architecture: image.architecture.clone(),
@@ -243,7 +244,7 @@ pub(crate) async fn remove(api: &Arc<Api>, reference: &str, params: &Params) -> 
     json(StatusCode::OK, &items)
 }
 
-fn tell(api: &Arc<Api>, action: &str, id: &str, name: &str) {
+pub(super) fn tell(api: &Arc<Api>, action: &str, id: &str, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
     api.events.publish("image", action, id, attributes);
 }

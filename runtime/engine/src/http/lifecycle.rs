@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::params::Params;
-use super::{Answer, Api, body, empty};
+use super::{Answer, Api, body, empty, volumes};
 use crate::error::Failure;
 use crate::handle::Change;
 use crate::lifecycle::{self, Grace};
@@ -51,14 +51,23 @@ pub(crate) async fn remove(api: &Arc<Api>, id: &str, params: &Params) -> Answer 
     if params.flag("link") {
         return Err(Failure::Unsupported("removing a link"));
     }
-    change(
-        api,
-        id,
-        Change::Remove {
-            force: params.flag("force"),
-        },
-    )
-    .await
+    let volumes = if params.flag("v") {
+        api.handle.find(id).await?.container.anonymous_volumes()
+    } else {
+        Vec::new()
+    };
+    let force = params.flag("force");
+    let response = change(api, id, Change::Remove { force }).await?;
+    volumes::remove_unused(api, volumes).await?;
+    Ok(response)
+}
+
+pub(crate) async fn pause(api: &Arc<Api>, id: &str) -> Answer {
+    change(api, id, Change::Pause).await
+}
+
+pub(crate) async fn unpause(api: &Arc<Api>, id: &str) -> Answer {
+    change(api, id, Change::Unpause).await
 }
 
 async fn change(api: &Arc<Api>, id: &str, change: Change) -> Result<Response<Body>, Failure> {
@@ -68,6 +77,11 @@ async fn change(api: &Arc<Api>, id: &str, change: Change) -> Result<Response<Bod
         | lifecycle::Answer::LaunchFailed
         | lifecycle::Answer::NotRunning
         | lifecycle::Answer::StillRunning
+        | lifecycle::Answer::StillPaused
+        | lifecycle::Answer::MustRun
+        | lifecycle::Answer::AlreadyPaused
+        | lifecycle::Answer::NotPaused
+        | lifecycle::Answer::FreezeFailed
         | lifecycle::Answer::BeingRemoved
         | lifecycle::Answer::EraseFailed => StatusCode::NO_CONTENT,
     }))

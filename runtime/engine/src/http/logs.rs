@@ -29,6 +29,9 @@ pub(crate) async fn logs(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     if !options.stdout && !options.stderr {
         return Err(Failure::NoStream);
     }
+    if !found.container.spec.log.kept {
+        return Err(Failure::LogNotKept);
+    }
     let path = api.actions.paths(&found.container.id).log;
     let output = logs::read(path.into(), options, found.run);
     Ok(Response::new(streamed(output)))

@@ -73,13 +73,16 @@ pub(crate) async fn info(api: &Arc<Api>) -> Answer {
             .filter(|container| container.run.status.counts_as_running() == wanted);
         i64::try_from(found.count()).unwrap_or(i64::MAX)
     };
+    let paused = containers.iter().filter(|container| container.run.paused).count();
+    let paused = i64::try_from(paused).unwrap_or(i64::MAX);
     let images = api.actions.image_count().await?;
     let facts = api.handle.facts();
     let uname = rustix::system::uname();
     let document = SystemInfo {
         id: api.identity.data_dir.clone(),
         containers: count(true) + count(false),
-        containers_running: count(true),
+        containers_running: count(true) - paused,
+        containers_paused: paused,
         containers_stopped: count(false),
         images: i64::try_from(images).unwrap_or(i64::MAX),
         driver: documents::DRIVER.to_owned(),
@@ -87,7 +90,7 @@ pub(crate) async fn info(api: &Arc<Api>) -> Answer {
             volume: Vec::new(),
             network: ["bridge", "host", "null"].map(ToOwned::to_owned).to_vec(),
             authorization: None,
-            log: vec!["json-file".to_owned()],
+            log: ["json-file", "local", "none"].map(ToOwned::to_owned).to_vec(),
         },
         system_time: clock::render(clock::now()),
         logging_driver: "json-file".to_owned(),

@@ -255,8 +255,9 @@ fn every_ticket_is_answered_once() {
         };
         let mut life = Life::idle(next(2) == 0);
         let mut open = std::collections::BTreeSet::new();
+        let mut frosts = Vec::new();
         for ticket in 0..40 {
-            let input = match next(10) {
+            let input = match next(13) {
                 0 | 1 => Input::Start(ticket),
                 2 => Input::Stop {
                     ticket,
@@ -273,16 +274,24 @@ fn every_ticket_is_answered_once() {
                     ticket,
                     force: next(2) == 0,
                 },
+                6 => Input::Pause(ticket),
+                7 => Input::Unpause(ticket),
+                8 if !frosts.is_empty() => frosts.remove(0),
                 _ => settle(&life, next(2) == 0),
             };
             if is_request(&input) {
                 open.insert(ticket);
             }
-            take(&mut life, input, &mut open);
+            frosts.extend(take(&mut life, input, &mut open));
         }
         for _ in 0..20 {
             let input = settle(&life, true);
-            take(&mut life, input, &mut open);
+            frosts.extend(take(&mut life, input, &mut open));
+        }
+        // What the kernel was asked for is answered by it at some time, however late.
+        while !frosts.is_empty() {
+            let input = frosts.remove(0);
+            frosts.extend(take(&mut life, input, &mut open));
         }
         assert!(open.is_empty(), "seed {seed}: {open:?} wait for ever in {life:?}");
     }
@@ -294,6 +303,8 @@ fn is_request(input: &Input) -> bool {
         | Input::Stop { .. }
         | Input::Restart { .. }
         | Input::Kill { .. }
+        | Input::Pause(_)
+        | Input::Unpause(_)
         | Input::Remove { .. } => true,
         Input::Launched
         | Input::LaunchFailed
@@ -301,6 +312,8 @@ fn is_request(input: &Input) -> bool {
         | Input::GraceOver(_)
         | Input::Cleaned
         | Input::RestartDue(_)
+        | Input::Froze { .. }
+        | Input::Thawed { .. }
         | Input::Erased
         | Input::EraseFailed => false,
     }
@@ -319,12 +332,22 @@ fn settle(life: &Life, well: bool) -> Input {
     }
 }
 
-fn take(life: &mut Life, input: Input, open: &mut std::collections::BTreeSet<Ticket>) {
+/// Gives what the kernel will say to the pauses among the effects.
+fn take(life: &mut Life, input: Input, open: &mut std::collections::BTreeSet<Ticket>) -> Vec<Input> {
+    let mut frosts = Vec::new();
     for effect in life.step(input) {
         if let Effect::Answer(ticket, _) | Effect::Deliver { ticket, .. } = effect {
             assert!(open.remove(&ticket), "ticket {ticket} answered twice");
         }
+        let done = frosts.len() % 2 == 0;
+        if let Effect::Freeze(ticket) = effect {
+            frosts.push(Input::Froze { ticket, done });
+        }
+        if let Effect::Thaw(ticket) = effect {
+            frosts.push(Input::Thawed { ticket, done });
+        }
     }
+    frosts
 }
 
 #[test]

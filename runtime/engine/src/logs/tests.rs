@@ -182,3 +182,112 @@ async fn a_container_that_never_ran_has_no_log() {
     let mut output = read(directory.path().join("none"), everything(), run);
     assert!(output.recv().await.is_none());
 }
+
+/// A log of several files; what a reader shows of it, also after the keeper has gone on.
+struct Files {
+    place: tempfile::TempDir,
+}
+
+impl Files {
+    fn new(contents: &[&str]) -> Self {
+        let files = Self {
+            place: tempfile::tempdir().expect("a directory"),
+        };
+        for (number, content) in contents.iter().enumerate() {
+            files.write(number, content);
+        }
+        files
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        let name = if number == 0 {
+            "log".to_owned()
+        } else {
+            format!("log.{number}")
+        };
+        self.place.path().join(name)
+    }
+
+    fn write(&self, number: usize, words: &str) {
+        let mut file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.path(number))
+            .expect("a file");
+        for word in words.split_whitespace() {
+            file.write_all(line(&format!("{word} "), "stdout", 1).as_bytes())
+                .expect("written");
+        }
+    }
+
+    fn rotate(&self, kept: usize) {
+        for number in (0..kept).rev() {
+            let _ = std::fs::rename(self.path(number), self.path(number + 1));
+        }
+        let _ = std::fs::remove_file(self.path(kept + 1));
+    }
+
+    fn reader(&self, tail: Option<u64>) -> LogReader {
+        let options = LogOptions {
+            tail,
+            raw: true,
+            ..everything()
+        };
+        LogReader::open(&self.path(0), options)
+            .expect("opened")
+            .expect("there")
+    }
+}
+
+fn rest(reader: &mut LogReader) -> String {
+    let mut text = String::new();
+    while let Some(batch) = reader.next_batch().expect("a batch") {
+        text.push_str(std::str::from_utf8(&batch).expect("text"));
+    }
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn several_files_are_one_log() {
+    let files = Files::new(&["e f", "c d", "a b"]);
+    assert_eq!(rest(&mut files.reader(None)), "a b c d e f");
+    for (tail, wanted) in [
+        (0, ""),
+        (1, "f"),
+        (2, "e f"),
+        (3, "d e f"),
+        (5, "b c d e f"),
+        (9, "a b c d e f"),
+    ] {
+        assert_eq!(rest(&mut files.reader(Some(tail))), wanted, "{tail}");
+    }
+}
+
+#[test]
+fn a_reader_follows_through_renamed_and_emptied_files() {
+    let files = Files::new(&["c", "b", "a"]);
+    let mut reader = files.reader(None);
+    assert_eq!(rest(&mut reader), "a b c");
+    files.write(0, "d");
+    files.rotate(3);
+    files.write(0, "e");
+    files.rotate(3);
+    files.write(0, "f");
+    assert_eq!(rest(&mut reader), "d e f");
+    files.rotate(3);
+    // Between the renaming and the making of the next file.
+    assert_eq!(rest(&mut reader), "");
+    files.write(0, "g");
+    assert_eq!(rest(&mut reader), "g");
+    let alone = Files::new(&["a b c"]);
+    let mut reader = alone.reader(None);
+    assert_eq!(rest(&mut reader), "a b c");
+    std::fs::File::options()
+        .write(true)
+        .open(alone.path(0))
+        .expect("a file")
+        .set_len(0)
+        .expect("emptied");
+    alone.write(0, "d");
+    assert_eq!(rest(&mut reader), "d");
+}

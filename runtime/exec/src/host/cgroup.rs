@@ -117,8 +117,24 @@ fn children(path: &Path) -> Vec<PathBuf> {
     directories.map(|entry| entry.path()).collect()
 }
 
+/// The processes in a directory and those below it.
+pub(crate) fn processes(path: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut left = vec![(path.to_owned(), MAX_DEPTH)];
+    while let Some((path, depth)) = left.pop() {
+        let here = members(&path.join("cgroup.procs"));
+        found.extend(here.iter().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()));
+        if depth > 0 {
+            left.extend(children(&path).into_iter().map(|child| (child, depth - 1)));
+        }
+    }
+    found
+}
+
 /// What cannot be killed now is tried again by the caller.
 fn kill(path: &Path, depth: usize) {
+    // What is frozen dies when it goes on. Only the tree of that controller has the file.
+    let _ = write(&path.join("freezer.state"), "THAWED");
     // v2 knows how to do it at once.
     if fs::write(path.join("cgroup.kill"), "1").is_ok() {
         return;

@@ -1,13 +1,12 @@
 //! One container, as the keeper holds it.
 
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use berth_plan::Stdin;
 
+use super::log_file::LogFile;
 use super::poller::{Poller, Token};
 use crate::log::{Lines, Stream};
 use crate::protocol::{Ended, Failure};
@@ -169,32 +168,5 @@ impl Container {
 
     pub(super) fn was_killed_for_memory(&self) -> bool {
         reap::oom_kills(self.oom_counter.as_deref()) > self.oom_before
-    }
-}
-
-/// The log of a container.
-#[derive(Debug)]
-pub(super) struct LogFile {
-    file: File,
-    /// A write was cut: the next one begins a new line, so that no more than one record is lost.
-    torn: bool,
-}
-
-impl LogFile {
-    pub(super) fn new(file: File) -> Self {
-        Self { file, torn: false }
-    }
-
-    /// Appends whole records. When the disk is full they are lost; the container goes on.
-    pub(super) fn append(&mut self, records: &[u8]) {
-        if records.is_empty() {
-            return;
-        }
-        let begun = if self.torn {
-            self.file.write_all(b"\n")
-        } else {
-            Ok(())
-        };
-        self.torn = begun.and_then(|()| self.file.write_all(records)).is_err();
     }
 }

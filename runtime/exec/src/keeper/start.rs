@@ -1,22 +1,24 @@
 //! Starting a container: the plan becomes a process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use berth_plan::{Plan, Stdin};
+use berth_plan::{Namespace, Plan, Stdin};
 use rustix::event::epoll::EventFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
 
 use super::Keeper;
-use super::container::{Container, Input, LogFile, Output, Phase, Watched};
+use super::container::{Container, Input, Output, Phase, Watched};
+use super::log_file::LogFile;
 use super::poller::{Poller, Source};
 use crate::channel;
 use crate::log::{self, Stream};
@@ -33,9 +35,6 @@ const MAX_CONTAINERS: usize = 4096;
 
 /// How long a stage may take; then it is killed. It waits for nothing but disks.
 const START_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The permission bits of a new log.
-const LOG_MODE: u32 = 0o640;
 
 impl Keeper {
     pub(super) fn start(&mut self, number: u64, descriptors: Vec<OwnedFd>) {
@@ -61,8 +60,9 @@ impl Keeper {
         if let Some(inside) = plan.enters() {
             given.container = Some(self.process_of(inside)?);
         }
+        let processes = self.joined(&plan, &mut given)?;
         let prepared = prepare(&plan, given).map_err(refused)?;
-        let container = self.bear(number, &plan, prepared)?;
+        let container = self.bear(number, &plan, prepared, processes)?;
         let id = plan.id;
         let waits = container.input.is_some();
         self.containers.insert(id.clone(), container);
@@ -71,6 +71,19 @@ impl Keeper {
             self.listen_to_clients(&id);
         }
         Ok(())
+    }
+
+    /// Adds a process of each container whose namespace the plan shares; gives the one whose processes are shared.
+    fn joined(&self, plan: &Plan, given: &mut Given) -> Result<Option<OwnedFd>, Failure> {
+        for kind in [Namespace::Ipc, Namespace::Names, Namespace::Network] {
+            if let Some(Some(id)) = plan.shares(kind) {
+                given.joined.push((kind, self.process_of(id)?));
+            }
+        }
+        match plan.shares(Namespace::Processes) {
+            Some(Some(id)) => self.process_of(id).map(Some),
+            None | Some(None) => Ok(None),
+        }
     }
 
     /// The first process of a container that runs.
@@ -87,9 +100,16 @@ impl Keeper {
     }
 
     /// Makes the process and everything that the keeper has of it.
-    fn bear(&mut self, number: u64, plan: &Plan, prepared: Prepared) -> Result<Container, Failure> {
+    fn bear(
+        &mut self,
+        number: u64,
+        plan: &Plan,
+        prepared: Prepared,
+        processes: Option<OwnedFd>,
+    ) -> Result<Container, Failure> {
         let failed = |doing: Doing| move |errno: Errno| keeper_failed(doing, errno);
-        let log = plan.log_path.as_deref().map(open_log).transpose()?;
+        let log = plan.log_path.as_deref().map(|path| LogFile::open(path, plan.log_limit));
+        let log = log.transpose().map_err(|errno| keeper_failed(Doing::Log, errno))?;
         let has_terminal = plan.has_terminal();
         let Streams { ours, theirs } = streams(plan.stdin, has_terminal).map_err(failed(Doing::Streams))?;
         let (report, said) = report_socket().map_err(failed(Doing::Streams))?;
@@ -102,7 +122,9 @@ impl Keeper {
         let namespaces = if plan.enters().is_some() {
             Namespaces::NONE
         } else {
-            Namespaces::CONTAINER
+            let all = [Namespace::Processes, Namespace::Ipc, Namespace::Names];
+            let shared = all.into_iter().filter(|kind| plan.shares(*kind).is_some());
+            shared.fold(Namespaces::CONTAINER, Namespaces::without)
         };
         let launch = Launch {
             prepared,
@@ -114,7 +136,12 @@ impl Keeper {
         };
         let cgroup = born_in.as_ref().map(AsFd::as_fd);
         let child = || stage::run(&launch);
-        let (pid, pidfd) = sys::clone_process(namespaces, cgroup, &child).map_err(failed(Doing::Clone))?;
+        let clone = || sys::clone_process(namespaces, cgroup, &child);
+        let born = match &processes {
+            Some(process) => among(process.as_fd(), clone),
+            None => clone(),
+        };
+        let (pid, pidfd) = born.map_err(failed(Doing::Clone))?;
         // The other ends are the stage's alone from here on.
         drop(launch);
         let born = Born {
@@ -149,7 +176,7 @@ impl Keeper {
             has_terminal,
             terminal: None,
             inside: plan.enters().map(ToOwned::to_owned),
-            log: log.map(LogFile::new),
+            log,
             failed: None,
             forgotten: false,
             oom_before: crate::reap::oom_kills(plan.oom_counter.as_deref()),
@@ -246,7 +273,8 @@ impl Keeper {
         Ok(())
     }
 
-    fn stage_is_done(&mut self, id: &str) {
+    /// Nothing more will be said.
+    pub(super) fn stage_is_done(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else {
             return;
         };
@@ -286,6 +314,17 @@ impl Keeper {
         container.failed = Some((number, failure));
         container.phase = Phase::Failed;
     }
+}
+
+/// Does something while children are born into the pid namespace of a process. This process's own does not change.
+fn among<T>(process: BorrowedFd<'_>, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(c"/proc/self/ns/pid", flags, Mode::empty())?;
+    move_into_thread_name_spaces(process, ThreadNameSpaceType::PROCESS_ID)?;
+    let result = act();
+    // Without the way back every later container would be born in there: it is this process's own, so it is open.
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    result
 }
 
 /// The keeper's ends of the streams, and the stage's.
@@ -397,6 +436,7 @@ fn read_plan(descriptors: Vec<OwnedFd>) -> Result<Start, Failure> {
             root: descriptors.next(),
             network: descriptors.next(),
             container: None,
+            joined: Vec::new(),
         },
     })
 }
@@ -420,15 +460,6 @@ fn refused(refusal: Refusal) -> Failure {
             errno: errno.raw_os_error(),
         },
     }
-}
-
-fn open_log(path: &Path) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(LOG_MODE);
-    // What is no file must not hold all others up.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = options.custom_flags(flags.bits().cast_signed()).open(path);
-    file.map_err(|error| keeper_failed(Doing::Log, Errno::from_io_error(&error).unwrap_or(Errno::IO)))
 }
 
 /// The keeper's end does not block; the container's does.

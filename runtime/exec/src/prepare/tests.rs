@@ -7,6 +7,7 @@ fn plan(stage: Vec<StageStep>) -> Plan {
         version: PLAN_VERSION,
         id: "a".to_owned(),
         log_path: None,
+        log_limit: None,
         stdin: berth_plan::Stdin::Null,
         born_in: None,
         oom_counter: None,
@@ -38,6 +39,7 @@ fn prepared(plan: &Plan) -> Result<usize, String> {
         root: (!enters).then(root),
         network: None,
         container: enters.then(root),
+        joined: Vec::new(),
     };
     match prepare(plan, given) {
         Ok(prepared) => Ok(prepared.steps.len()),

@@ -107,6 +107,7 @@ pub(crate) fn added(world: &World, id: &str, inside: &str, command: &[&str]) -> 
         version: PLAN_VERSION,
         id: id.to_owned(),
         log_path: None,
+        log_limit: None,
         stdin: Stdin::Null,
         born_in: None,
         oom_counter: None,
@@ -177,6 +178,60 @@ pub(crate) fn processes_are_added(world: &World) {
         ),
         "{error}"
     );
+    world.finish(&plan);
+}
+
+/// Threads that add processes at the same time, and how often each does so.
+const ADDERS: usize = 8;
+const ADDITIONS: usize = 40;
+
+/// A process that ends at once may end before the one that it took over from does: that must not hide what it said.
+pub(crate) fn every_addition_is_answered(world: &World) {
+    let plan = world.plan("base", &["sleep", "1000"]);
+    world.start(&plan).unwrap();
+    let added_to = |id: &str, directory: &str, command: &str| {
+        let mut plan = added(world, id, "base", &[command]);
+        for step in &mut plan.stage {
+            if let StageStep::WorkingDirectory { path, .. } = step {
+                *path = directory.into();
+            }
+        }
+        plan
+    };
+    let added_to = &added_to;
+    world.with(|launcher| {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for adder in 0..ADDERS {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    for round in 0..ADDITIONS {
+                        let id = format!("more{adder}-{round}");
+                        let fails = round % 2 == 0;
+                        let directory = if fails { "/proc/self/fd/9" } else { "/" };
+                        let outcome = launcher.add(&added_to(&id, directory, "true"));
+                        tell.send((fails, outcome)).unwrap();
+                    }
+                });
+            }
+            for _ in 0..ADDERS * ADDITIONS {
+                let answer = told.recv_timeout(DEADLINE);
+                let Ok((fails, outcome)) = answer else {
+                    // A thread that waits for ever could not be joined.
+                    launcher.shutdown(false).unwrap();
+                    panic!("an addition was not answered");
+                };
+                assert_eq!(outcome.is_err(), fails, "{outcome:?}");
+            }
+        });
+    });
+    for _ in 0..ADDERS * ADDITIONS / 2 {
+        let (id, exit) = world.next_exit();
+        assert_eq!(exit.code, 0, "{id}");
+        world.with(|launcher| launcher.forget(&id)).unwrap();
+    }
+    world.with(|launcher| launcher.signal("base", 9)).unwrap();
+    assert_eq!(world.exit_of("base").code, 137);
     world.finish(&plan);
 }
 

@@ -17,7 +17,7 @@ use crate::world::{DEADLINE, World, leftovers, wait_for};
 
 type Case = fn(&World);
 
-pub(crate) const ALL: [(&str, Case); 24] = [
+pub(crate) const ALL: [(&str, Case); 25] = [
     ("output_reaches_the_log", output_reaches_the_log),
     ("exits", exits),
     ("namespaces_are_its_own", namespaces_are_its_own),
@@ -41,6 +41,7 @@ pub(crate) const ALL: [(&str, Case); 24] = [
     ("out_of_memory", out_of_memory),
     ("terminals", added::terminals),
     ("processes_are_added", added::processes_are_added),
+    ("every_addition_is_answered", added::every_addition_is_answered),
     (
         "added_processes_end_with_their_container",
         added::added_end_with_their_container,
@@ -318,6 +319,8 @@ fn binds(world: &World) {
                 read_only,
                 ..MountFlags::default()
             },
+            propagation: berth_plan::Propagation::Private,
+            top_only: false,
         })
     };
     let place = plan

@@ -187,10 +187,15 @@ impl World {
 
     /// The end of a container, reported.
     pub(crate) fn exit_of(&self, wanted: &str) -> Exit {
-        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        let Report::Exited { id, exit } = reports.recv_timeout(DEADLINE).expect("the exit is reported");
+        let (id, exit) = self.next_exit();
         assert_eq!(id, wanted);
         exit
+    }
+
+    pub(crate) fn next_exit(&self) -> (String, Exit) {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let Report::Exited { id, exit } = reports.recv_timeout(DEADLINE).expect("the exit is reported");
+        (id, exit)
     }
 
     /// Undoes a container that has ended.
@@ -244,6 +249,7 @@ impl World {
             version: PLAN_VERSION,
             id: id.to_owned(),
             log_path: Some(self.directory.join(format!("{id}.log"))),
+            log_limit: None,
             stdin: Stdin::Null,
             born_in: None,
             oom_counter: self
@@ -428,6 +434,8 @@ fn mounts() -> Vec<StageStep> {
             mode: 0o666,
             major: 1,
             minor,
+            block: false,
+            owner: None,
         })
     };
     vec![

@@ -103,7 +103,7 @@ fn mapped(maps: &str) -> Vec<PathBuf> {
 }
 
 /// The loader that the executable names; `None` for a static one.
-fn loader(executable: &Path) -> io::Result<Option<PathBuf>> {
+pub(super) fn loader(executable: &Path) -> io::Result<Option<PathBuf>> {
     let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let file = File::open(executable)?;
     let mut header = [0; 64];

@@ -13,6 +13,8 @@ pub(crate) struct Document {
     architecture: String,
     os: String,
     created: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    author: String,
     #[serde(default)]
     comment: String,
     #[serde(default)]
@@ -45,6 +47,7 @@ impl Document {
             architecture: architecture().to_owned(),
             os: "linux".to_owned(),
             created: created.clone(),
+            author: String::new(),
             comment: comment.to_owned(),
             config,
             rootfs: RootFs {
@@ -56,6 +59,17 @@ impl Document {
                 comment: comment.to_owned(),
             }],
         }
+    }
+
+    /// The image of one layer more than another one has; what was said about it, and by whom.
+    pub(crate) fn above(parent: &Self, config: ImageConfig, said: (&str, &str), layer: &str) -> Self {
+        let mut document = Self::new(config, said.0, layer);
+        document.author = said.1.to_owned();
+        document.architecture.clone_from(&parent.architecture);
+        let (own, history) = (document.rootfs.diff_ids, document.history);
+        document.rootfs.diff_ids = parent.rootfs.diff_ids.iter().cloned().chain(own).collect();
+        document.history = parent.history.iter().cloned().chain(history).collect();
+        document
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -75,6 +89,7 @@ impl Document {
             names,
             layers: self.rootfs.diff_ids.clone(),
             comment: self.comment.clone(),
+            author: self.author.clone(),
             architecture: self.architecture.clone(),
         }
     }

@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Problem;
+use super::{Into, Problem};
 use crate::archive::{Entry, Kind};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -58,6 +58,14 @@ impl Meta {
         }
     }
 
+    /// With another owner, if there is one.
+    pub(super) fn owned_by(mut self, owner: Option<(u32, u32)>) -> Self {
+        if let Some((uid, gid)) = owner {
+            (self.uid, self.gid) = (uid, gid);
+        }
+        self
+    }
+
     fn times(&self) -> Timestamps {
         let time = Timespec {
             tv_sec: self.modified.0,
@@ -93,11 +101,23 @@ pub(super) struct Place {
     path: Vec<Vec<u8>>,
     directory: Option<OwnedFd>,
     buffer: Vec<u8>,
+    /// How directories are opened.
+    resolve: ResolveFlags,
+    /// A directory does not take the place of a file.
+    keep_files: bool,
 }
 
 impl Place {
-    pub(super) fn new(root: OwnedFd) -> Self {
+    pub(super) fn new(root: OwnedFd, into: Into) -> Self {
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let (resolve, keep_files) = match into {
+            Into::Layer => (inside | ResolveFlags::NO_XDEV, false),
+            // What is mounted there is there for a container.
+            Into::There(how) => (inside, how.keep_files),
+        };
         Self {
+            resolve,
+            keep_files,
             root,
             path: Vec::new(),
             directory: None,
@@ -115,8 +135,8 @@ impl Place {
             return Ok(());
         }
         self.path.clear();
-        self.directory = match open_directory(self.root.as_fd(), path) {
-            Err(Errno::NOENT) => Some(make_directories(self.root.as_fd(), path)?),
+        self.directory = match open_directory(self.root.as_fd(), path, self.resolve) {
+            Err(Errno::NOENT) => Some(make_directories(self.root.as_fd(), path, self.resolve)?),
             result => result.map_err(not_a_directory)?,
         };
         self.path = path.to_vec();
@@ -151,11 +171,14 @@ impl Place {
         if FileType::from_raw_mode(there.st_mode) == FileType::Directory {
             return Ok(());
         }
+        if self.keep_files {
+            return Err(Problem::Refused("is a directory that would take the place of a file"));
+        }
         unlinkat(self.here(), name, AtFlags::empty())?;
         mkdirat(self.here(), name, mode)?;
         if is_whiteout(&there) {
             // What the whiteout hid stays hidden.
-            let made = open_directory(self.here(), &[name.to_vec()])?;
+            let made = open_directory(self.here(), &[name.to_vec()], self.resolve)?;
             if let Some(made) = made {
                 fsetxattr(&made, OPAQUE, b"y", XattrFlags::empty())?;
             }
@@ -194,7 +217,7 @@ impl Place {
         let Some((target_name, target_parents)) = target.split_last() else {
             return Err(missing);
         };
-        let parent = match open_directory(self.root.as_fd(), target_parents) {
+        let parent = match open_directory(self.root.as_fd(), target_parents, self.resolve) {
             Err(Errno::NOENT) => return Err(missing),
             result => result.map_err(not_a_directory)?,
         };
@@ -254,7 +277,7 @@ impl Place {
 
     /// Sets what a directory has, when everything is in it.
     pub(super) fn finish_directory(&mut self, path: &[Vec<u8>], meta: &Meta) -> Result<(), Problem> {
-        match open_directory(self.root.as_fd(), path) {
+        match open_directory(self.root.as_fd(), path, self.resolve) {
             Ok(directory) => meta.apply(directory.as_ref().unwrap_or(&self.root).as_fd()),
             // A later entry of the archive took its place.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
@@ -296,16 +319,23 @@ fn not_a_directory(errno: Errno) -> Problem {
 }
 
 /// Opens a directory of the layer; `None` is the place itself.
-fn open_directory(from: BorrowedFd<'_>, path: &[Vec<u8>]) -> rustix::io::Result<Option<OwnedFd>> {
+fn open_directory(
+    from: BorrowedFd<'_>,
+    path: &[Vec<u8>],
+    resolve: ResolveFlags,
+) -> rustix::io::Result<Option<OwnedFd>> {
     if path.is_empty() {
         return Ok(None);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     openat2(from, path.join(&b'/').as_slice(), flags, Mode::empty(), resolve).map(Some)
 }
 
-fn make_directories(root: BorrowedFd<'_>, path: &[Vec<u8>]) -> Result<OwnedFd, Problem> {
+fn make_directories(
+    root: BorrowedFd<'_>,
+    path: &[Vec<u8>],
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Problem> {
     let mut directory: Option<OwnedFd> = None;
     for part in path {
         let here = directory.as_ref().map_or(root, AsFd::as_fd);
@@ -315,7 +345,7 @@ fn make_directories(root: BorrowedFd<'_>, path: &[Vec<u8>]) -> Result<OwnedFd, P
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno.into()),
         };
-        let next = open_directory(here, std::slice::from_ref(part)).map_err(not_a_directory)?;
+        let next = open_directory(here, std::slice::from_ref(part), resolve).map_err(not_a_directory)?;
         if let (true, Some(next)) = (is_new, &next) {
             // Whatever the daemon's umask is.
             fchmod(next, mode)?;

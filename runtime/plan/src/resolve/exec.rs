@@ -18,9 +18,6 @@ pub fn resolve_exec(
     id: &str,
     spec: &Spec,
 ) -> Result<ExecSpec, PlanError> {
-    if config.privileged {
-        return Err(PlanError::Unsupported("privileged mode of exec (Privileged)"));
-    }
     let command = config.cmd.clone().unwrap_or_default().0;
     if command.first().is_none_or(String::is_empty) {
         return Err(PlanError::NoExecCommand);
@@ -46,5 +43,6 @@ pub fn resolve_exec(
         terminal: config
             .tty
             .then(|| terminal_size(size.map_or(&[], |size| size.as_slice()))),
+        privileged: config.privileged,
     })
 }

@@ -1,14 +1,14 @@
 //! Mounts of the user: binds, tmpfs, and what an image declares as volumes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use berth_wire::docker::{BindOptions, CreateRequest, ImageConfig, Mount, TmpfsOptions};
+use berth_wire::docker::{CreateRequest, ImageConfig, Mount, TmpfsOptions};
 
 use crate::error::PlanError;
 use crate::facts::Facts;
-use crate::spec::{MountSource, UserMount};
-use crate::step::{MountFlags, MountOption};
+use crate::spec::{MountSource, UserMount, VolumeMount};
+use crate::step::{MountFlags, MountOption, Propagation};
 
 /// Mounts of one container: the stage takes about a thousand steps in all. More are refused.
 const MAX_MOUNTS: usize = 256;
@@ -28,7 +28,12 @@ const PROC_FILES: [&str; 8] = [
 /// Places that the system itself is made of.
 const SYSTEM: [&str; 4] = ["/", "/dev", "/dev/pts", "/sys"];
 
-pub(super) fn resolve(request: &CreateRequest, facts: &Facts) -> Result<Vec<UserMount>, PlanError> {
+pub(super) fn resolve(
+    request: &CreateRequest,
+    image: &ImageConfig,
+    facts: &Facts,
+    inherited: &[UserMount],
+) -> Result<Vec<UserMount>, PlanError> {
     let host = &request.host_config;
     let binds = host.binds.iter().flatten().map(|text| bind(text, facts));
     let listed = host.mounts.iter().flatten().map(mount);
@@ -44,10 +49,19 @@ pub(super) fn resolve(request: &CreateRequest, facts: &Facts) -> Result<Vec<User
         }
         mounts.push(mount);
     }
-    // Clients name the targets of binds here too; what is left would be a volume without a name.
-    for path in request.config.volumes.keys() {
-        if !clean(path).is_some_and(|path| targets.contains(&path)) {
-            return Err(PlanError::Unsupported("a volume (Volumes)"));
+    // What others have gives way to what the request says, and goes before volumes without a name.
+    let mut others: Vec<UserMount> = Vec::new();
+    for mount in inherited.iter().filter(|mount| !targets.contains(&mount.target)) {
+        others.retain(|other| other.target != mount.target);
+        others.push(mount.clone());
+    }
+    targets.extend(others.iter().map(|mount| mount.target.clone()));
+    mounts.extend(others);
+    // Clients name the targets of binds here too.
+    for text in request.config.volumes.keys().chain(image.volumes.keys()) {
+        let path = target(text)?;
+        if targets.insert(path.clone()) {
+            mounts.push(anonymous(path));
         }
     }
     if mounts.len() > MAX_MOUNTS {
@@ -56,17 +70,19 @@ pub(super) fn resolve(request: &CreateRequest, facts: &Facts) -> Result<Vec<User
     Ok(mounts)
 }
 
-/// An image's volumes are directories of the container: their data lives and dies with it, as that of a volume without a
-/// name does with the container's removal.
-pub(super) fn image_volumes(image: &ImageConfig, mounts: &[UserMount]) -> Result<Vec<PathBuf>, PlanError> {
-    let mut volumes = Vec::new();
-    for text in image.volumes.keys() {
-        let path = target(text)?;
-        if mounts.iter().all(|mount| mount.target != path) {
-            volumes.push(path);
-        }
+/// A volume that nobody has named.
+fn anonymous(target: PathBuf) -> UserMount {
+    UserMount {
+        target,
+        flags: flags(false),
+        source: MountSource::Volume(VolumeMount {
+            name: String::new(),
+            anonymous: true,
+            copy: true,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+        }),
     }
-    Ok(volumes)
 }
 
 /// An absolute path without `.`, `..` and repeated slashes.
@@ -109,45 +125,125 @@ fn bind(text: &str, facts: &Facts) -> Result<UserMount, PlanError> {
     let (source, place, options) = match parts.as_slice() {
         [source, place] => (source, place, ""),
         [source, place, options] => (source, place, *options),
-        [path] if path.starts_with('/') => {
-            return Err(PlanError::Unsupported("a volume without a name (Binds)"));
-        }
+        [path] if path.starts_with('/') => return Ok(anonymous(target(path)?)),
         _ => return Err(PlanError::Volume(text.to_owned())),
     };
     if source.is_empty() || place.is_empty() {
         return Err(PlanError::Volume(text.to_owned()));
     }
-    let Some(path) = clean(source) else {
-        return Err(PlanError::Unsupported("a named volume (Binds)"));
+    let host_path = clean(source);
+    let options = mode(options, host_path.is_none(), facts)?;
+    let source = match host_path {
+        Some(path) => MountSource::Host {
+            path,
+            recursive: true,
+            propagation: options.propagation,
+            make: true,
+            read_only_below: true,
+        },
+        None => MountSource::Volume(VolumeMount {
+            name: volume_name(source)?,
+            anonymous: false,
+            copy: options.copy,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+        }),
     };
-    let mut read_only = false;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => read_only = true,
-            "rw" | "rprivate" => {}
+    Ok(UserMount {
+        target: target(place)?,
+        flags: flags(options.read_only),
+        source,
+    })
+}
+
+/// What stands behind the second colon of a bind.
+struct Mode {
+    read_only: bool,
+    copy: bool,
+    propagation: Propagation,
+}
+
+/// Each kind of option at most once.
+fn mode(text: &str, volume: bool, facts: &Facts) -> Result<Mode, PlanError> {
+    let mut mode = Mode {
+        read_only: false,
+        copy: true,
+        propagation: Propagation::Private,
+    };
+    let (mut access, mut label, mut copies, mut travels, mut consistency) = (0, 0, 0, 0, 0);
+    for option in text.split(',').filter(|option| !option.is_empty()) {
+        let count = match option {
+            "ro" | "rw" => {
+                mode.read_only = option == "ro";
+                &mut access
+            }
             // Labels of SELinux: nothing to do when it is off.
-            "z" | "Z" if !facts.selinux => {}
-            "z" | "Z" | "private" | "shared" | "rshared" | "slave" | "rslave" => {
+            "z" | "Z" if !facts.selinux => &mut label,
+            "z" | "Z" => {
                 return Err(PlanError::UnsupportedValue {
                     option: "Binds option",
                     value: option.to_owned(),
                 });
             }
-            _ => return Err(PlanError::VolumeMode(options.to_owned())),
+            "nocopy" if volume => {
+                mode.copy = false;
+                &mut copies
+            }
+            "consistent" | "cached" | "delegated" => &mut consistency,
+            _ => match propagation(option) {
+                Some(kind) if !volume || kind == Propagation::Private => {
+                    mode.propagation = kind;
+                    &mut travels
+                }
+                _ => return Err(PlanError::VolumeMode(text.to_owned())),
+            },
+        };
+        *count += 1;
+        if *count > 1 {
+            return Err(PlanError::VolumeMode(text.to_owned()));
         }
     }
-    Ok(UserMount {
-        target: target(place)?,
-        flags: flags(read_only),
-        source: MountSource::Host {
-            path,
-            recursive: true,
-        },
-    })
+    Ok(mode)
+}
+
+fn propagation(word: &str) -> Option<Propagation> {
+    match word {
+        "private" | "rprivate" => Some(Propagation::Private),
+        "slave" | "rslave" => Some(Propagation::Slave),
+        "shared" | "rshared" => Some(Propagation::Shared),
+        _ => None,
+    }
+}
+
+/// A name that a volume can have.
+///
+/// # Errors
+/// Why it cannot be one.
+pub fn volume_name(text: &str) -> Result<String, PlanError> {
+    /// The kernel's limit for the name of a directory.
+    const LONGEST: usize = 255;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if !first || !text.bytes().all(plain) || text.len() > LONGEST {
+        return Err(PlanError::VolumeName(text.to_owned()));
+    }
+    if text.len() < 2 {
+        return Err(PlanError::Limit(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// An entry of `Mounts`.
 fn mount(mount: &Mount) -> Result<UserMount, PlanError> {
+    let wrong = |reason| PlanError::MountConfig {
+        kind: mount.kind.clone(),
+        reason,
+    };
+    if mount.target.is_empty() {
+        return Err(wrong("field Target must not be empty"));
+    }
     let place = target(&mount.target)?;
     if !["", "default", "consistent", "cached", "delegated"].contains(&mount.consistency.as_str()) {
         return Err(PlanError::UnsupportedValue {
@@ -155,64 +251,97 @@ fn mount(mount: &Mount) -> Result<UserMount, PlanError> {
             value: mount.consistency.clone(),
         });
     }
-    match mount.kind.as_str() {
-        "bind" => {
-            let options = mount.bind_options.clone().unwrap_or_default();
-            check(&options)?;
-            let path = clean(&mount.source).ok_or_else(|| PlanError::Invalid {
-                option: "mount config for type \"bind\"",
-                value: mount.source.clone(),
-                reason: "mount path must be absolute",
-            })?;
-            Ok(UserMount {
-                target: place,
-                flags: flags(mount.read_only),
-                source: MountSource::Host {
-                    path,
-                    recursive: !options.non_recursive,
-                },
-            })
-        }
+    let foreign = [
+        (mount.kind != "bind" && mount.bind_options.is_some(), "field BindOptions must not be specified"),
+        (mount.kind != "volume" && mount.volume_options.is_some(), "field VolumeOptions must not be specified"),
+        (mount.kind != "tmpfs" && mount.tmpfs_options.is_some(), "field TmpfsOptions must not be specified"),
+    ];
+    if let Some((_, reason)) = foreign.into_iter().find(|(there, _)| *there) {
+        return Err(wrong(reason));
+    }
+    let mut flags = flags(mount.read_only);
+    let source = match mount.kind.as_str() {
+        "bind" if mount.source.is_empty() => return Err(wrong("field Source must not be empty")),
+        "bind" => host_source(mount)?,
+        "volume" => volume_source(mount)?,
         "tmpfs" => {
             if !mount.source.is_empty() {
-                return Err(PlanError::Limit("a mount of type \"tmpfs\" has no source"));
+                return Err(wrong("field Source must not be specified"));
             }
-            let options = tmpfs_options(&mount.tmpfs_options.clone().unwrap_or_default())?;
-            let flags = MountFlags {
+            flags = MountFlags {
                 read_only: mount.read_only,
                 ..crate::mounts::system_mount()
             };
-            Ok(UserMount {
-                target: place,
-                flags,
-                source: MountSource::Tmpfs { options },
-            })
+            let options = tmpfs_options(&mount.tmpfs_options.clone().unwrap_or_default())?;
+            MountSource::Tmpfs { options }
         }
-        other => Err(PlanError::UnsupportedValue {
-            option: "Mounts.Type",
-            value: other.to_owned(),
-        }),
-    }
+        other => {
+            return Err(PlanError::UnsupportedValue {
+                option: "Mounts.Type",
+                value: other.to_owned(),
+            });
+        }
+    };
+    Ok(UserMount {
+        target: place,
+        flags,
+        source,
+    })
 }
 
-fn check(options: &BindOptions) -> Result<(), PlanError> {
-    if !["", "rprivate"].contains(&options.propagation.as_str()) {
-        return Err(PlanError::UnsupportedValue {
-            option: "BindOptions.Propagation",
-            value: options.propagation.clone(),
+fn host_source(mount: &Mount) -> Result<MountSource, PlanError> {
+    let options = mount.bind_options.clone().unwrap_or_default();
+    let path = clean(&mount.source).ok_or_else(|| PlanError::Invalid {
+        option: "mount config for type \"bind\"",
+        value: mount.source.clone(),
+        reason: "mount path must be absolute",
+    })?;
+    let travels = match options.propagation.as_str() {
+        "" => Propagation::Private,
+        word => propagation(word).ok_or_else(|| PlanError::Invalid {
+            option: "propagation mode",
+            value: word.to_owned(),
+            reason: "it is none of private, slave, shared and the same with an r in front",
+        })?,
+    };
+    if options.read_only_force_recursive && (!mount.read_only || options.non_recursive) {
+        return Err(PlanError::MountConfig {
+            kind: mount.kind.clone(),
+            reason: "ReadOnlyForceRecursive needs a recursive read-only mount",
         });
     }
-    if options.create_mountpoint {
-        return Err(PlanError::Unsupported(
-            "making the source of a mount (BindOptions.CreateMountpoint)",
-        ));
+    Ok(MountSource::Host {
+        path,
+        recursive: !options.non_recursive,
+        propagation: travels,
+        make: options.create_mountpoint,
+        read_only_below: !options.read_only_non_recursive,
+    })
+}
+
+fn volume_source(mount: &Mount) -> Result<MountSource, PlanError> {
+    let options = mount.volume_options.clone().unwrap_or_default();
+    let driver = options.driver_config.unwrap_or_default();
+    if !["", "local"].contains(&driver.name.as_str()) {
+        return Err(PlanError::UnsupportedValue {
+            option: "DriverConfig.Name",
+            value: driver.name,
+        });
     }
-    if options.read_only_non_recursive {
-        return Err(PlanError::Unsupported(
-            "a mount with writable parts (BindOptions.ReadOnlyNonRecursive)",
-        ));
+    // A link in the volume could lead it anywhere.
+    if !options.subpath.is_empty() {
+        return Err(PlanError::Unsupported("a part of a volume (VolumeOptions.Subpath)"));
     }
-    Ok(())
+    Ok(MountSource::Volume(VolumeMount {
+        name: match mount.source.as_str() {
+            "" => String::new(),
+            name => volume_name(name)?,
+        },
+        anonymous: mount.source.is_empty(),
+        copy: !options.no_copy,
+        labels: options.labels,
+        options: driver.options,
+    }))
 }
 
 fn tmpfs_options(asked: &TmpfsOptions) -> Result<Vec<MountOption>, PlanError> {

@@ -9,7 +9,7 @@ use super::HOSTNAME_DIGITS;
 use super::mounts::clean;
 use crate::error::PlanError;
 use crate::facts::Facts;
-use crate::spec::Network;
+use crate::spec::{Ipc, Network};
 
 /// Where commands are looked for unless somebody says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -221,6 +221,8 @@ fn signal(text: &str) -> Option<u8> {
 pub(super) fn sysctls(
     asked: &BTreeMap<String, String>,
     network: Network,
+    ipc: &Ipc,
+    host_names: bool,
 ) -> Result<Vec<(String, String)>, PlanError> {
     let one = |(name, value): (&String, &String)| {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
@@ -232,6 +234,10 @@ pub(super) fn sysctls(
         }
         if of_network && network == Network::Host {
             return Err(PlanError::HostSysctl(name.clone()));
+        }
+        let of_names = name == "kernel.domainname";
+        if !of_network && (if of_names { host_names } else { *ipc == Ipc::Host }) {
+            return Err(PlanError::SharedSysctl(name.clone()));
         }
         // Some readers of settings take a plus sign or a line break for the begin of the next one.
         if value.contains(['+', '\n', '\r', '\0']) {

@@ -26,7 +26,49 @@ pub(super) fn check(request: &CreateRequest, facts: &Facts) -> Result<(), PlanEr
         }
     }
     restart_policy(host)?;
+    health_check(config)?;
     networks(request)
+}
+
+/// Nanoseconds in the shortest time that a health check takes; Docker's.
+const SHORTEST: i64 = 1_000_000;
+
+fn health_check(config: &ContainerConfig) -> Result<(), PlanError> {
+    let Some(health) = &config.healthcheck else {
+        return Ok(());
+    };
+    for (time, message) in [
+        (health.interval, "Interval in Healthcheck cannot be less than 1ms"),
+        (health.timeout, "Timeout in Healthcheck cannot be less than 1ms"),
+        (health.start_period, "StartPeriod in Healthcheck cannot be less than 1ms"),
+        (
+            health.start_interval,
+            "StartInterval in Healthcheck cannot be less than 1ms",
+        ),
+    ] {
+        if time != 0 && time < SHORTEST {
+            return Err(PlanError::Limit(message));
+        }
+    }
+    if health.retries < 0 {
+        return Err(PlanError::Limit("Retries in Healthcheck cannot be negative"));
+    }
+    let kinds = ["NONE", "CMD", "CMD-SHELL"];
+    match health.test.first() {
+        Some(kind) if !kinds.contains(&kind.as_str()) => Err(PlanError::Invalid {
+            option: "Healthcheck.Test",
+            value: kind.clone(),
+            reason: "the first word is NONE, CMD or CMD-SHELL",
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What of the same can be changed later.
+pub(super) fn check_update(host: &HostConfig, facts: &Facts) -> Result<(), PlanError> {
+    let refused = resources(host, facts).into_iter().find(|(asked, _)| *asked);
+    refused.map_or(Ok(()), |(_, name)| Err(PlanError::Unsupported(name)))?;
+    restart_policy(host)
 }
 
 fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
@@ -53,13 +95,7 @@ fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
 }
 
 fn container_options(config: &ContainerConfig) -> Vec<(bool, &'static str)> {
-    let health = config.healthcheck.as_ref();
-    let no_check = |test: &[String]| test.is_empty() || test == ["NONE"];
     vec![
-        (
-            health.is_some_and(|health| !no_check(&health.test)),
-            "a health check (Healthcheck)",
-        ),
         (
             !config.mac_address.is_empty(),
             "a chosen hardware address (MacAddress)",
@@ -69,27 +105,15 @@ fn container_options(config: &ContainerConfig) -> Vec<(bool, &'static str)> {
 
 fn privileges(host: &HostConfig) -> Vec<(bool, &'static str)> {
     vec![
-        (host.privileged, "privileged mode (Privileged)"),
-        (some(host.devices.as_ref()), "giving devices (Devices)"),
-        (
-            some(host.device_cgroup_rules.as_ref()),
-            "rules for devices (DeviceCgroupRules)",
-        ),
         (
             some(host.device_requests.as_ref()),
             "asking for devices (DeviceRequests)",
         ),
-        (host.init == Some(true), "an init process (Init)"),
     ]
 }
 
 fn host_options(host: &HostConfig) -> Vec<(bool, &'static str)> {
     vec![
-        (
-            some(host.volumes_from.as_ref()),
-            "volumes of another container (VolumesFrom)",
-        ),
-        (!host.volume_driver.is_empty(), "a volume driver (VolumeDriver)"),
         (some(host.links.as_ref()), "links to other containers (Links)"),
         (!host.storage_opt.is_empty(), "storage options (StorageOpt)"),
         (
@@ -97,10 +121,6 @@ fn host_options(host: &HostConfig) -> Vec<(bool, &'static str)> {
             "the cgroup of another container (Cgroup)",
         ),
         (!host.cgroup_parent.is_empty(), "a parent cgroup (CgroupParent)"),
-        (
-            !host.log_config.config.is_empty(),
-            "options of the log (LogConfig.Config)",
-        ),
     ]
 }
 
@@ -150,17 +170,14 @@ fn resources(host: &HostConfig, facts: &Facts) -> Vec<(bool, &'static str)> {
 }
 
 /// Options with one value or two that are supported: the defaults, also as an inspect spells them.
-fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]); 8] {
+fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]); 5] {
     [
-        ("IpcMode", &host.ipc_mode, &["", "private"]),
-        ("PidMode", &host.pid_mode, &[""]),
-        ("UTSMode", &host.uts_mode, &[""]),
+        ("VolumeDriver", &host.volume_driver, &["", "local"]),
         // There is no remapping that `host` could switch off.
         ("UsernsMode", &host.userns_mode, &["", "host"]),
         ("CgroupnsMode", &host.cgroupns_mode, &["", "private", "host"]),
         ("Runtime", &host.runtime, &["", "berth"]),
         ("Isolation", &host.isolation, &["", "default"]),
-        ("LogConfig.Type", &host.log_config.driver, &["", "json-file"]),
     ]
 }
 

@@ -42,12 +42,16 @@ const MAX_PATHS: usize = 128;
 #[derive(Debug)]
 pub(super) struct Security {
     pub(super) seccomp: bool,
+    /// A filter of one's own, as JSON.
+    pub(super) profile: Option<String>,
     pub(super) no_new_privileges: bool,
 }
 
 pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, PlanError> {
     let mut security = Security {
-        seccomp: true,
+        // Without a word about it a privileged container has no filter.
+        seccomp: !host.privileged,
+        profile: None,
         no_new_privileges: false,
     };
     for option in host.security_opt.iter().flatten() {
@@ -59,8 +63,10 @@ pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, Plan
             ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
             ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
             ("seccomp", Some("unconfined")) => security.seccomp = false,
-            ("seccomp", Some("builtin")) => security.seccomp = true,
-            ("seccomp", Some(_)) => return Err(PlanError::Unsupported("a seccomp profile of one's own")),
+            ("seccomp", Some("builtin")) => (security.seccomp, security.profile) = (true, None),
+            ("seccomp", Some(profile)) => {
+                (security.seccomp, security.profile) = (true, Some(profile.to_owned()));
+            }
             ("apparmor", Some("unconfined")) | ("label", Some("disable")) => {}
             ("apparmor", Some(_)) if facts.apparmor => {
                 return Err(PlanError::Unsupported("an AppArmor profile"));
@@ -70,10 +76,10 @@ pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, Plan
                     "an AppArmor profile on a host without AppArmor",
                 ));
             }
-            ("label", Some(_)) if !facts.selinux => {
-                return Err(PlanError::Unsupported(
-                    "an SELinux label on a host without SELinux",
-                ));
+            // Nothing to do on a host without SELinux, as with `:z`.
+            ("label", Some(label)) if !facts.selinux && is_label(label) => {}
+            ("label", Some(label)) if !is_label(label) => {
+                return Err(PlanError::SecurityOption(option.clone()));
             }
             ("label", Some(_)) => return Err(PlanError::Unsupported("an SELinux label")),
             ("systempaths", Some(_)) => {
@@ -88,10 +94,23 @@ pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, Plan
     if security.seccomp && (!facts.seccomp || facts.architecture.is_none()) {
         return Err(PlanError::NoSeccomp);
     }
+    if let (Some(profile), Some(architecture)) = (&security.profile, facts.architecture) {
+        // It is made again at every start; what is wrong with it is said now.
+        crate::seccomp::filter_of(profile, architecture, u64::MAX, facts)?;
+    }
     Ok(security)
 }
 
+fn is_label(label: &str) -> bool {
+    let kinds = ["user", "role", "type", "level", "filetype"];
+    let (kind, value) = label.split_once(':').unwrap_or((label, ""));
+    label == "nested" || (kinds.contains(&kind) && !value.is_empty())
+}
+
 pub(super) fn masked_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
+    if host.privileged {
+        return Ok(Vec::new());
+    }
     let mut paths = paths(host.masked_paths.as_deref(), &MASKED_PATHS)?;
     let power = PathBuf::from(POWER);
     if !paths.is_empty() && !paths.contains(&power) {
@@ -101,6 +120,9 @@ pub(super) fn masked_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError>
 }
 
 pub(super) fn readonly_paths(host: &HostConfig) -> Result<Vec<PathBuf>, PlanError> {
+    if host.privileged {
+        return Ok(Vec::new());
+    }
     paths(host.readonly_paths.as_deref(), &READ_ONLY_PATHS)
 }
 

@@ -44,7 +44,12 @@ fn run(program: &[u64], interface: u32, number: u32, arguments: [u64; 6]) -> (Ve
             }
             0x05 => 1 + size(k),
             0x15 => branch(accumulator == k),
+            0x25 => branch(accumulator > k),
             0x35 => branch(accumulator >= k),
+            0x54 => {
+                accumulator &= k;
+                1
+            }
             0x45 => branch(accumulator & k != 0),
             0x06 => {
                 let verdict = match k & 0xffff_0000 {
@@ -270,6 +275,9 @@ fn the_program_says_what_the_profile_says() {
                         // All arguments are 0 here, which every test lets pass.
                         Some(Action::Allow | Action::Check { .. }) => Verdict::Allow,
                         Some(Action::Fail(errno)) => Verdict::Errno(u32::from(*errno)),
+                        Some(Action::Answer(_) | Action::Rules { .. }) => {
+                            panic!("the default profile has no rules of its own")
+                        }
                         None if number > NEWEST_KNOWN => UNKNOWN,
                         None => DENIED,
                     };
@@ -347,4 +355,150 @@ fn the_data_is_complete() {
     for capability in DEFAULT_PROFILE.allow_with_cap.keys() {
         assert!(capabilities::bit(capability).is_some(), "{capability}");
     }
+}
+
+fn facts() -> Facts {
+    Facts {
+        cgroup: crate::facts::CgroupLayout::V2 {
+            mount: "/cg".into(),
+            controllers: Vec::new(),
+        },
+        swap_limit: false,
+        cpu_quota: false,
+        cpus: 1,
+        memory_total: 0,
+        last_capability: 40,
+        bounding: u64::MAX,
+        seccomp: true,
+        apparmor: false,
+        selinux: false,
+        architecture: Some(Architecture::X86_64),
+        kcore: false,
+        ipv6: false,
+        thermal_throttle: Vec::new(),
+        kernel_release: "6.18.0-x".to_owned(),
+        hostname: String::new(),
+    }
+}
+
+fn own(profile: &str, capabilities: u64) -> Filter {
+    Filter {
+        program: filter_of(profile, Architecture::X86_64, capabilities, &facts()).unwrap(),
+        architecture: Architecture::X86_64,
+    }
+}
+
+#[test]
+fn a_profile_of_ones_own_says_what_is_allowed() {
+    let profile = r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,
+        "archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"]}],
+        "syscalls":[
+        {"names":["read","nosuchcall"],"action":"SCMP_ACT_ALLOW","args":null,"comment":"","includes":{},"excludes":{}},
+        {"names":["mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":28},
+        {"names":["mount"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_SYS_ADMIN"]}},
+        {"names":["chmod"],"action":"SCMP_ACT_ALLOW","excludes":{"caps":["CAP_SYS_ADMIN"]}},
+        {"names":["ptrace"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"4.8"}},
+        {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.1"}},
+        {"names":["sync"],"action":"SCMP_ACT_ALLOW","includes":{"arches":["arm64"]}}]}"#;
+    for (interface, capabilities, name, wanted) in [
+        (X86_64, 0, "read", Verdict::Allow),
+        (I386, 0, "read", Verdict::Allow),
+        (X86_64, 0, "write", UNKNOWN),
+        (X86_64, 0, "mkdir", Verdict::Errno(28)),
+        (X86_64, 0, "mount", UNKNOWN),
+        (X86_64, SYS_ADMIN, "mount", Verdict::Allow),
+        (X86_64, 0, "chmod", Verdict::Allow),
+        (X86_64, SYS_ADMIN, "chmod", UNKNOWN),
+        (X86_64, 0, "ptrace", Verdict::Allow),
+        (X86_64, 0, "bpf", UNKNOWN),
+        (X86_64, 0, "sync", UNKNOWN),
+    ] {
+        let filter = own(profile, capabilities);
+        assert_eq!(filter.call(interface, name, &[]), wanted, "{name}");
+    }
+    // An interface that the profile does not name.
+    let alone = own(r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#, 0);
+    assert_eq!(alone.call(X86_64, "write", &[]), Verdict::Allow);
+    assert_eq!(alone.call(I386, "write", &[]), Verdict::Kill);
+    // A list of what is forbidden is not passed by x32.
+    assert_eq!(run(&alone.program, X86_64, 0x4000_0001, [0; 6]).0, UNKNOWN);
+}
+
+#[test]
+fn arguments_are_compared_with_all_their_bits() {
+    const BIG: u64 = 0x1_0000_0005;
+    for (op, value, two, argument, fits) in [
+        ("EQ", 5_u64, 0_u64, 5_u64, true),
+        ("EQ", 5, 0, BIG, false),
+        ("EQ", BIG, 0, BIG, true),
+        ("NE", 5, 0, 5, false),
+        ("NE", 5, 0, BIG, true),
+        ("GT", 5, 0, 5, false),
+        ("GT", 5, 0, 6, true),
+        ("GT", 6, 0, BIG, true),
+        ("GT", BIG, 0, 6, false),
+        ("GE", 5, 0, 5, true),
+        ("GE", BIG, 0, BIG, true),
+        ("GE", BIG, 0, BIG - 1, false),
+        ("LT", 5, 0, 5, false),
+        ("LT", 5, 0, 4, true),
+        ("LT", BIG, 0, 7, true),
+        ("LT", 7, 0, BIG, false),
+        ("LE", 5, 0, 5, true),
+        ("LE", 5, 0, 6, false),
+        ("LE", 7, 0, BIG, false),
+        ("MASKED_EQ", 0xf0, 0x10, 0x1f, true),
+        ("MASKED_EQ", 0xf0, 0x10, 0x2f, false),
+        ("MASKED_EQ", 0xf_0000_0000_u64, 0x1_0000_0000_u64, BIG, true),
+    ] {
+        let profile = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["lseek"],"action":"SCMP_ACT_ALLOW",
+            "args":[{{"index":1,"value":{value},"valueTwo":{two},"op":"SCMP_CMP_{op}"}}]}}]}}"#
+        );
+        let wanted = if fits { Verdict::Allow } else { DENIED };
+        let found = own(&profile, 0).call(X86_64, "lseek", &[0, argument]);
+        assert_eq!(found, wanted, "{argument:#x} {op} {value:#x}");
+    }
+    // All arguments of a rule, any of the rules.
+    let profile = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+        {"names":["lseek"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"},
+        {"index":2,"value":2,"op":"SCMP_CMP_GE"}]},
+        {"names":["lseek"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":9,"op":"SCMP_CMP_EQ"}]}]}"#;
+    let filter = own(profile, 0);
+    for (arguments, wanted) in [
+        ([1, 0, 2], Verdict::Allow),
+        ([1, 0, 1], DENIED),
+        ([2, 0, 2], DENIED),
+        ([9, 0, 0], Verdict::Allow),
+    ] {
+        assert_eq!(filter.call(X86_64, "lseek", &arguments), wanted, "{arguments:?}");
+    }
+}
+
+#[test]
+fn hostile_profiles_are_refused_and_nothing_panics() {
+    let good = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["lseek"],"action":"SCMP_ACT_ALLOW","args":[{"index":1,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#;
+    for cut in 0..good.len() {
+        let refused = filter_of(&good[..cut], Architecture::X86_64, 0, &facts());
+        assert!(refused.is_err(), "{cut}");
+    }
+    for bad in [
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":5000}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"x"}]}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":6,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#,
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":-1,"op":"SCMP_CMP_EQ"}]}]}"#,
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
+    ] {
+        let refused = filter_of(bad, Architecture::X86_64, 0, &facts()).unwrap_err();
+        assert!(matches!(refused, PlanError::Profile(_)), "{refused}");
+    }
+    let many = |count: usize| {
+        let one = r#"{"index":1,"value":1,"op":"SCMP_CMP_EQ"}"#;
+        let list = vec![one; count].join(",");
+        format!(
+            r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{list}]}}]}}"#
+        )
+    };
+    let refused = filter_of(&many(1000), Architecture::X86_64, 0, &facts()).unwrap_err();
+    assert!(matches!(refused, PlanError::FilterTooLong(_)), "{refused}");
 }

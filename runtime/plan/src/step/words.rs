@@ -2,13 +2,24 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{HostStep, Protocol, Rlimit, StageStep};
+use super::{HostStep, Namespace, Protocol, Rlimit, StageStep};
 
 impl Display for Protocol {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         formatter.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+        })
+    }
+}
+
+impl Display for Namespace {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
+        formatter.write_str(match self {
+            Self::Processes => "process namespace",
+            Self::Ipc => "IPC namespace",
+            Self::Names => "UTS namespace",
+            Self::Network => "network namespace",
         })
     }
 }
@@ -52,6 +63,12 @@ impl Display for StageStep {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
         match self {
             Self::EnterContainer { .. } => formatter.write_str("enter the namespaces of the container"),
+            Self::Share {
+                namespace,
+                with: Some(id),
+            } => write!(formatter, "join the {namespace} of container {id}"),
+            Self::Share { namespace, with: None } => write!(formatter, "keep the {namespace} of the host"),
+            Self::SharedMemory => formatter.write_str("mount the shared memory of the container"),
             Self::EnterNetwork => formatter.write_str("enter the network namespace"),
             Self::JoinCgroup { tasks } => write!(formatter, "join cgroup {}", tasks.display()),
             Self::UnshareCgroup => formatter.write_str("make a cgroup namespace"),

@@ -1,7 +1,7 @@
 //! Times in ticks, and what flags about the forming of a cluster come to.
 
-use super::{forming, limits};
-use crate::config::{InitialCluster, NodeConfig};
+use super::{check, forming, limits};
+use crate::config::{ClientLimits, InitialCluster, NodeConfig};
 use std::time::Duration;
 
 fn config(heartbeat: u64, election: u64) -> NodeConfig {
@@ -14,10 +14,13 @@ fn config(heartbeat: u64, election: u64) -> NodeConfig {
         advertise_peer_urls: Vec::new(),
         initial_cluster: None,
         discovery: None,
+        discovery_srv: None,
         snapshot_count: 1,
         heartbeat: Duration::from_millis(heartbeat),
         election_timeout: Duration::from_millis(election),
         cors: Vec::new(),
+        clients: ClientLimits::default(),
+        tls: crate::tls::NodeTls::default(),
         set_log_level: None,
     }
 }
@@ -55,7 +58,8 @@ fn all_founders_come_to_the_same_cluster() {
             token: token.to_owned(),
             existing: false,
         });
-        forming(&config).expect("a cluster")
+        let initial = config.initial_cluster.as_ref().expect("a list of members");
+        forming(initial, check(&config, initial).expect("a cluster"), true)
     };
     let (a, b) = (of("a", THREE, "t"), of("b", THREE, "t"));
     assert_eq!(a.founders.len(), 3);
@@ -74,7 +78,7 @@ fn contradictions_name_their_flag() {
     for (text, existing, advertised, listens, said) in [
         ("a=http://h:1,c=http://h:2", false, "", true, "--initial-cluster"),
         ("a=http://h:1,b=http://h:1", false, "", true, "--initial-cluster"),
-        ("a=https://h:1,b=http://h:2", false, "", true, "--initial-cluster"),
+        ("a=ftp://h:1,b=http://h:2", false, "", true, "--initial-cluster"),
         (
             "a=http://h:1,b=http://h:2",
             false,
@@ -82,13 +86,7 @@ fn contradictions_name_their_flag() {
             true,
             "--initial-advertise-peer-urls",
         ),
-        (
-            "a=http://h:1,b=http://h:2",
-            true,
-            "",
-            true,
-            "--initial-cluster-state",
-        ),
+        ("b=http://h:2", true, "", true, "--initial-cluster-state"),
         ("a=http://h:1,b=http://h:2", false, "", false, "--listen-peer"),
     ] {
         let mut config = config(100, 1_000);
@@ -104,7 +102,8 @@ fn contradictions_name_their_flag() {
         if !listens {
             config.peer_listen = None;
         }
-        let error = forming(&config).expect_err(text).to_string();
+        let initial = config.initial_cluster.as_ref().expect("a list of members");
+        let error = check(&config, initial).expect_err(text).to_string();
         assert!(error.starts_with(said), "{text}: {error}");
     }
     for text in ["", "a", "=http://h:1", "a=", "a=http://h:1,,", "a=http://h:1,b"] {

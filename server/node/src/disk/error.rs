@@ -1,5 +1,6 @@
 //! Why something durable cannot be opened, read or written.
 
+use berth_replica::wal::WalError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,18 @@ pub enum DiskError {
     /// An earlier write failed; nothing more is written.
     #[error("the durable log stopped at an earlier error")]
     Stopped,
+}
+
+impl From<WalError> for DiskError {
+    fn from(error: WalError) -> DiskError {
+        match error {
+            WalError::Version { path, found, known } => DiskError::Version { path, found, known },
+            WalError::Record { path, offset, kind } => DiskError::Record { path, offset, kind },
+            WalError::Corrupt { path, offset, reason } => DiskError::Corrupt { path, offset, reason },
+            WalError::TooLarge { index, bytes, limit } => DiskError::TooLarge { index, bytes, limit },
+            WalError::Gap { after, found } => DiskError::Gap { after, found },
+        }
+    }
 }
 
 /// The error of a system call; a full disk has a variant of its own because it can pass.

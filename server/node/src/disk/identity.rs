@@ -14,6 +14,9 @@ const LAYOUT_VERSION: u64 = 1;
 /// The same with founders. A program that does not know of them would take the member for alone: it must not read this.
 const FOUNDERS_VERSION: u64 = 2;
 
+/// The same of a member that joined a cluster, to which the founders are only those it knew then.
+const JOINED_VERSION: u64 = 3;
+
 const NAME: &str = "berth-data";
 
 /// Who this member is; made at the first start, the same ever after.
@@ -31,8 +34,12 @@ pub(crate) struct Founding {
     pub(crate) identity: Identity,
     /// Drawn with the data directory: a member that lost its data has another one.
     pub(crate) birth: u64,
-    /// Those it formed the cluster with, itself among them; none if it was alone.
+    /// Those it formed the cluster with, itself among them; none if it was alone. If it joined, those that it knew then.
     pub(crate) founders: Vec<Member>,
+    /// It was added to a cluster that was there.
+    pub(crate) joined: bool,
+    /// What the cluster's forming was given to tell it from others, as far as this member knows.
+    pub(crate) token: Option<String>,
 }
 
 /// What a first start makes.
@@ -41,6 +48,8 @@ pub(crate) struct Forming {
     /// None: one drawn at random.
     pub(crate) identity: Option<Identity>,
     pub(crate) founders: Vec<Member>,
+    pub(crate) joins: bool,
+    pub(crate) token: Option<String>,
 }
 
 /// A founder in the file.
@@ -59,9 +68,9 @@ impl Founding {
         }
         let lines = match sheet::read(path, NAME, LAYOUT_VERSION) {
             Err(DiskError::Version {
-                found: FOUNDERS_VERSION,
+                found: found @ (FOUNDERS_VERSION | JOINED_VERSION),
                 ..
-            }) => sheet::read(path, NAME, FOUNDERS_VERSION),
+            }) => sheet::read(path, NAME, found),
             read => read,
         }?;
         let number = |word: &str| {
@@ -90,6 +99,11 @@ impl Founding {
             // Directories of earlier versions have none, and are known by this one.
             birth: number("birth").unwrap_or(identity.cluster),
             founders: founders.collect::<Result<_, DiskError>>()?,
+            joined: lines.iter().any(|(word, _)| word == "joined"),
+            token: lines
+                .iter()
+                .find(|(word, _)| word == "token")
+                .and_then(|(_, text)| serde_json::from_str(text).ok()),
         }))
     }
 
@@ -103,7 +117,9 @@ impl Founding {
             },
         };
         let birth = files::random()?;
-        let version = if forming.founders.is_empty() {
+        let version = if forming.joins {
+            JOINED_VERSION
+        } else if forming.founders.is_empty() {
             LAYOUT_VERSION
         } else {
             FOUNDERS_VERSION
@@ -121,11 +137,19 @@ impl Founding {
             // Numbers and strings can always be written, and without line breaks.
             sheet = sheet.line("founder", serde_json::to_string(&founder).unwrap_or_default());
         }
+        if forming.joins {
+            sheet = sheet.line("joined", "later");
+        }
+        if let Some(token) = &forming.token {
+            sheet = sheet.line("token", serde_json::to_string(token).unwrap_or_default());
+        }
         sheet.write(path)?;
         Ok(Founding {
             identity,
             birth,
             founders: forming.founders.clone(),
+            joined: forming.joins,
+            token: forming.token.clone(),
         })
     }
 }

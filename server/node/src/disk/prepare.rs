@@ -2,10 +2,11 @@
 
 use crate::disk::Options;
 use crate::disk::error::{DiskError, failed};
-use crate::disk::{files, segment};
+use crate::disk::files;
+use crate::disk::log::System;
+use berth_replica::wal;
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,16 +19,8 @@ const SPARES: usize = 1;
 /// How often room is looked for while there is none, and the free space watched while there is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The name under which a segment is filled; it gets its own name when it is whole and durable.
-const DRAFT: &str = "prepare.tmp";
-
 /// A segment to go on in.
-#[derive(Debug)]
-pub(super) struct Spare {
-    pub(super) number: u64,
-    pub(super) file: File,
-    pub(super) seed: u32,
-}
+type Spare = wal::Spare<File>;
 
 /// Whether there is room for more writes. Cheap to ask, from every thread.
 #[derive(Clone, Debug)]
@@ -64,36 +57,6 @@ struct State {
     /// An error that does not pass.
     failed: Option<DiskError>,
     stop: bool,
-}
-
-/// Removes what an earlier life left half made.
-pub(super) fn clear(dir: &Path) -> Result<(), DiskError> {
-    files::remove_file(&dir.join(DRAFT))
-}
-
-/// Makes a segment: full of zeros but for its header, durable, under its name.
-pub(super) fn make(dir: &Path, number: u64, bytes: u64) -> Result<Spare, DiskError> {
-    let draft = dir.join(DRAFT);
-    let path = segment::path(dir, number);
-    let made = (|| {
-        let header = segment::header(number, files::random()?);
-        let file = files::create(&draft)?;
-        files::write_zeros(&file, &draft, 0, bytes)?;
-        file.write_all_at(&header, 0).map_err(failed(&draft, "write"))?;
-        file.sync_all().map_err(failed(&draft, "sync"))?;
-        fs::rename(&draft, &path).map_err(failed(&path, "name"))?;
-        files::sync_dir(dir)?;
-        Ok(Spare {
-            number,
-            file,
-            seed: segment::seed(&header),
-        })
-    })();
-    if made.is_err() {
-        // The half-made file may hold the very space that is missing.
-        files::remove_file(&draft)?;
-    }
-    made
 }
 
 impl Preparer {
@@ -219,10 +182,10 @@ impl Shared {
         let needed = self.options.segment_bytes + self.options.reserve_bytes;
         if !has_space(&self.dir, needed)? {
             return Err(DiskError::NoRoom {
-                path: segment::path(&self.dir, number),
+                path: wal::path(&self.dir, number),
             });
         }
-        make(&self.dir, number, self.options.segment_bytes)
+        wal::make(&System::default(), &self.dir, number, self.options.segment_bytes)
     }
 
     fn watch_reserve(&self) -> Result<(), DiskError> {

@@ -4,6 +4,7 @@
 use crate::disk::error::{DiskError, corrupt, failed};
 use crate::disk::files;
 use crate::disk::sheet::{self, Sheet};
+use berth_replica::wal::{Generations, Images, Position};
 use berth_replica::{Roster, SnapshotMark};
 use berth_store::{Restorer, Store};
 use std::collections::BTreeMap;
@@ -16,9 +17,6 @@ const GENERATION_VERSION: u64 = 1;
 
 const NAME: &str = "berth-snapshot";
 
-/// Generations kept: should the newest not be readable, the one before it and the log since then give the same state.
-const GENERATIONS: usize = 2;
-
 /// sled's cache while an image is written or read front to back: nothing is read twice, so it only has to hold the
 /// pages being filled.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -26,9 +24,6 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// What a database takes per byte of its image, and beside that, at most (measured: 1.8 for large images, 2 MiB for small).
 const DATABASE_FACTOR: u64 = 3;
 const DATABASE_BYTES: u64 = 4 << 20;
-
-/// A place in the log: index and term. Later ones are greater.
-pub(super) type Position = (u64, u64);
 
 /// A handle for the thread that writes images.
 #[derive(Clone, Debug)]
@@ -41,8 +36,8 @@ struct Inner {
     dir: PathBuf,
     /// One image at a time.
     saving: Mutex<()>,
-    /// The published generations, oldest first.
-    kept: Mutex<Vec<Position>>,
+    /// The published generations.
+    kept: Mutex<Generations>,
 }
 
 impl Snapshots {
@@ -56,12 +51,11 @@ impl Snapshots {
                 kept.extend(position(&path));
             }
         }
-        kept.sort_unstable();
         Ok(Snapshots {
             inner: Arc::new(Inner {
                 dir: dir.to_path_buf(),
                 saving: Mutex::new(()),
-                kept: Mutex::new(kept),
+                kept: Mutex::new(Generations::new(kept)),
             }),
         })
     }
@@ -70,7 +64,7 @@ impl Snapshots {
     pub(crate) fn save(&self, mark: &SnapshotMark, store: &Store) -> Result<(), DiskError> {
         let _one = locked(&self.inner.saving);
         let position = (mark.index, mark.term);
-        if locked(&self.inner.kept).contains(&position) {
+        if locked(&self.inner.kept).contains(position) {
             return Ok(());
         }
         let path = self.path(position);
@@ -84,51 +78,16 @@ impl Snapshots {
         built?;
         fs::rename(&draft, &path).map_err(failed(&path, "name"))?;
         files::sync_dir(&self.inner.dir)?;
-        let retired = {
-            let mut kept = locked(&self.inner.kept);
-            kept.push(position);
-            kept.sort_unstable();
-            let surplus = kept.len().saturating_sub(GENERATIONS);
-            kept.drain(..surplus).collect::<Vec<_>>()
-        };
+        let retired = locked(&self.inner.kept).publish(position);
         for position in retired {
             self.retire(position);
         }
         Ok(())
     }
 
-    /// The published generations, newest first.
-    pub(super) fn newest_first(&self) -> Vec<Position> {
-        let mut positions = locked(&self.inner.kept).clone();
-        positions.reverse();
-        positions
-    }
-
-    /// The log is needed from this index on: that of the older generation, or from the beginning when there is only one.
+    /// The log is needed from this index on.
     pub(super) fn keep_from(&self) -> u64 {
-        let kept = locked(&self.inner.kept);
-        let older = kept.len().checked_sub(GENERATIONS);
-        older.map_or(0, |older| kept[older].0)
-    }
-
-    /// Reads a generation.
-    pub(super) fn load(&self, position: Position) -> Result<(SnapshotMark, Store), DiskError> {
-        load(&self.path(position), position)
-    }
-
-    /// Puts a generation aside that cannot be read, so that it does not count as one of the two. One such is kept.
-    pub(super) fn put_aside(&self, position: Position) -> Result<(), DiskError> {
-        let path = self.path(position);
-        for old in files::list(&self.inner.dir)? {
-            if old.extension().is_some_and(|end| end == "damaged") {
-                files::remove_tree(&old)?;
-            }
-        }
-        let aside = path.with_extension("damaged");
-        fs::rename(&path, &aside).map_err(failed(&path, "put aside"))?;
-        files::sync_dir(&self.inner.dir)?;
-        locked(&self.inner.kept).retain(|kept| *kept != position);
-        Ok(())
+        locked(&self.inner.kept).keep_from()
     }
 
     /// Removes a generation. What a crash leaves of it is recognised by its name at the next start.
@@ -141,8 +100,39 @@ impl Snapshots {
         }
     }
 
-    fn path(&self, (index, term): Position) -> PathBuf {
-        self.inner.dir.join(format!("{index:016x}-{term:016x}"))
+    fn path(&self, position: Position) -> PathBuf {
+        self.inner.dir.join(Generations::name(position))
+    }
+}
+
+impl Images for Snapshots {
+    type Error = DiskError;
+
+    fn newest_first(&self) -> Vec<Position> {
+        locked(&self.inner.kept).newest_first()
+    }
+
+    fn load(&self, position: Position) -> Result<(SnapshotMark, Store), DiskError> {
+        load(&self.path(position), position)
+    }
+
+    /// One such is kept.
+    fn put_aside(&self, position: Position) -> Result<(), DiskError> {
+        let path = self.path(position);
+        for old in files::list(&self.inner.dir)? {
+            if old.extension().is_some_and(|end| end == "damaged") {
+                files::remove_tree(&old)?;
+            }
+        }
+        let aside = path.with_extension("damaged");
+        fs::rename(&path, &aside).map_err(failed(&path, "put aside"))?;
+        files::sync_dir(&self.inner.dir)?;
+        locked(&self.inner.kept).forget(position);
+        Ok(())
+    }
+
+    fn is_final(error: &DiskError) -> bool {
+        matches!(error, DiskError::Version { .. })
     }
 }
 
@@ -152,14 +142,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The place in a generation's name; none for other files.
 fn position(path: &Path) -> Option<Position> {
-    let (index, term) = path.file_name()?.to_str()?.split_once('-')?;
-    if index.len() != 16 || term.len() != 16 {
-        return None;
-    }
-    Some((
-        u64::from_str_radix(index, 16).ok()?,
-        u64::from_str_radix(term, 16).ok()?,
-    ))
+    Generations::position(path.file_name()?.to_str()?)
 }
 
 fn manifest(generation: &Path) -> PathBuf {

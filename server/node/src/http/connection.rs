@@ -3,15 +3,19 @@
 
 use crate::clock::Clock;
 use crate::handle::Shared;
+use crate::http::auth::{self, Asker, Certified};
 use crate::http::body::Body;
 use crate::http::cors::Cors;
 use crate::http::direct::{self, Fixed, Next};
+use crate::http::error::Refused;
 use crate::http::listener::Phase;
 use crate::http::pace::{HEAD_MS, Pace, Paced};
 use crate::http::path::{self, Path};
+use crate::http::socket::Socket;
 use crate::http::{Answer, App, MAX_TARGET_BYTES, error, keys, live};
 use crate::metrics::Metrics;
 use axum::Router;
+use axum::response::IntoResponse as _;
 use bytes::BytesMut;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
@@ -26,7 +30,6 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -66,9 +69,12 @@ impl Surface {
     async fn reply(
         app: &App,
         routes: &TowerToHyperService<Router>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         pace: &Arc<Pace>,
     ) -> Answer {
+        if let Some(name) = pace.client_name() {
+            request.extensions_mut().insert(Certified(Arc::clone(name)));
+        }
         if let Some(answer) = error::malformed_host(&request) {
             return answer;
         }
@@ -90,6 +96,12 @@ impl Surface {
                     keys::answer(app, pace, key, request).await
                 }
                 _ => {
+                    if auth::is_for_root(request.method(), &path) {
+                        let asker = Asker::new(request.headers(), request.extensions());
+                        if let Err(failure) = auth::require_root(app, asker).await {
+                            return Refused::Failed(failure).into_response().map(Body::Routed);
+                        }
+                    }
                     let Ok(answer) = routes.call(request).await.map_err(|error: Infallible| error);
                     answer.map(Body::Routed)
                 }
@@ -99,8 +111,9 @@ impl Surface {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(
-    socket: TcpStream,
+pub(crate) async fn serve<S: Socket>(
+    socket: S,
+    client_name: Option<Arc<str>>,
     surface: &Arc<Surface>,
     shared: &Shared,
     clock: Clock,
@@ -108,13 +121,14 @@ pub(crate) async fn serve(
 ) {
     let mut io = Paced {
         socket,
-        pace: Arc::new(Pace::new(clock)),
+        pace: Arc::new(Pace::new(clock).of_client(client_name)),
         ahead: BytesMut::new(),
+        ended: false,
     };
     loop {
         // Boxed so that its memory is free while a watch is open.
         let answer = match Box::pin(plain(&mut io, surface, shared, &mut phase)).await {
-            Next::Ended => return,
+            Next::Ended => return io.socket.part(),
             Next::Open(answer) => answer,
             Next::Hyper => {
                 let Some((back, answer)) = Box::pin(exchange(io, surface, shared, &mut phase)).await else {
@@ -124,19 +138,19 @@ pub(crate) async fn serve(
                 answer
             }
         };
-        if let Err(error) = live::send(&mut io, answer, &mut phase).await {
+        if let Err(error) = live::send(&mut io, shared, answer, &mut phase).await {
             tracing::debug!(%error, "connection ended");
             return;
         }
         if *phase.borrow() > Phase::Open {
-            return;
+            return io.socket.part();
         }
     }
 }
 
 /// Answers plain requests to keys, of which most connections have no others.
-async fn plain(
-    io: &mut Paced,
+async fn plain<S: Socket>(
+    io: &mut Paced<S>,
     surface: &Surface,
     shared: &Shared,
     phase: &mut watch::Receiver<Phase>,
@@ -149,12 +163,12 @@ async fn plain(
 }
 
 /// Lets hyper answer requests, to the end of the connection or to an answer that stays open, which is given back.
-async fn exchange(
-    io: Paced,
+async fn exchange<S: Socket>(
+    io: Paced<S>,
     surface: &Arc<Surface>,
     shared: &Shared,
     phase: &mut watch::Receiver<Phase>,
-) -> Option<(Paced, Answer)> {
+) -> Option<(Paced<S>, Answer)> {
     let pace = Arc::clone(&io.pace);
     let kept = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
@@ -162,7 +176,11 @@ async fn exchange(
         let (surface, pace, kept) = (Arc::clone(surface), Arc::clone(&pace), &kept);
         async move {
             let plain = is_plain(&request);
+            if request.body().is_end_stream() && !may_wait(&request) {
+                pace.owe();
+            }
             let answer = surface.answer(request, &pace).await;
+            pace.holds(answer.body().size_hint().lower());
             if !matches!(answer.body(), Body::Watch(_)) {
                 pace.idle();
             } else if plain {
@@ -181,10 +199,18 @@ async fn exchange(
         .serve_connection(TokioIo::new(io), service);
     let mut look = pin!(tokio::time::sleep(Duration::from_millis(HEAD_MS)));
     let mut seen = Phase::Open;
+    let mut waits = None;
     let answer = loop {
         tokio::select! {
             biased;
-            next = poll_fn(|context| poll(&mut connection, &kept, &pace, context)) => break next?,
+            next = poll_fn(|context| {
+                let next = poll(&mut connection, &kept, &pace, context);
+                if next.is_pending() && pace.is_evicted(&mut waits, &shared.waiting, context) {
+                    Metrics::add(&shared.metrics.cut_connections, 1);
+                    return Poll::Ready(None);
+                }
+                next
+            }) => break next?,
             () = look.as_mut() => match pace.left() {
                 Some(left) => look.as_mut().reset(Instant::now() + left),
                 None => {
@@ -238,6 +264,12 @@ fn is_plain(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && request.body().is_end_stream()
         && !request.headers().contains_key(header::CONNECTION)
+}
+
+/// Whether the answer may take for as long as nothing happens: that of a watch, and of the modules with their queues.
+fn may_wait(request: &Request<Incoming>) -> bool {
+    let uri = request.uri();
+    uri.query().is_some_and(|query| query.contains("wait")) || uri.path().starts_with("/mod/")
 }
 
 /// Only the connection's own task comes here.

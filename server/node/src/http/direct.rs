@@ -4,6 +4,7 @@
 pub(crate) mod head;
 
 use crate::handle::Shared;
+use crate::http::auth::{self, Permitted};
 use crate::http::body::Body;
 use crate::http::date::Date;
 use crate::http::error::Failure;
@@ -14,8 +15,10 @@ use crate::http::listener::Phase;
 use crate::http::live::title_case;
 use crate::http::pace::{HEAD_MS, Paced, STALL_BYTES, STALL_MS};
 use crate::http::path::{self, Path};
+use crate::http::socket::Socket;
 use crate::http::{Answer, App};
 use crate::metrics::Metrics;
+use crate::waiting::Place;
 use bytes::{Buf as _, BytesMut};
 use head::{Head, Parsed};
 use http::StatusCode;
@@ -63,8 +66,8 @@ impl Fixed {
 struct Lost;
 
 /// Answers plain requests for as long as only such come.
-pub(crate) async fn serve(
-    io: &mut Paced,
+pub(crate) async fn serve<S: Socket>(
+    io: &mut Paced<S>,
     app: &App,
     fixed: &Fixed,
     shared: &Shared,
@@ -135,15 +138,15 @@ pub(crate) async fn serve(
 /// What the buffer begins with.
 enum Found {
     /// A request, taken out of the buffer; what is held for its body is given back with the answer.
-    Request(Result<Wanted, Failure>, Option<crate::handle::Reserved>),
+    Request(Result<Permitted, Failure>, Option<crate::handle::Reserved>),
     /// The beginning of one; `true` if only its body lacks something.
     Part(bool),
     /// Something for hyper.
     Other,
 }
 
-struct Connection<'a> {
-    io: &'a mut Paced,
+struct Connection<'a, S> {
+    io: &'a mut Paced<S>,
     shared: &'a Shared,
     phase: &'a mut watch::Receiver<Phase>,
     /// Answers not sent yet.
@@ -151,7 +154,7 @@ struct Connection<'a> {
     date: Date,
 }
 
-impl Connection<'_> {
+impl<S: Socket> Connection<'_, S> {
     fn next_request(&mut self, app: &App) -> Found {
         let ahead = &mut self.io.ahead;
         let (wanted, reserved, length) = match head::parse(ahead) {
@@ -172,7 +175,11 @@ impl Connection<'_> {
                 match app.handle.reserve(head.body) {
                     Ok(reserved) => {
                         let body = &ahead[head.length..length];
-                        (wanted(&head, key, body), Some(reserved), length)
+                        let permitted = wanted(&head, key, body).and_then(|wanted| {
+                            let name = self.io.pace.client_name();
+                            auth::permit_bare(app, name.map(|name| &**name), key, wanted)
+                        });
+                        (permitted, Some(reserved), length)
                     }
                     Err(refusal) => (Err(refusal.into()), None, length),
                 }
@@ -187,18 +194,19 @@ impl Connection<'_> {
         &mut self,
         app: &App,
         fixed: &Fixed,
-        wanted: Result<Wanted, Failure>,
+        permitted: Result<Permitted, Failure>,
     ) -> Result<Option<Answer>, Lost> {
-        let outcome = match wanted {
-            Ok(wanted) => {
+        let outcome = match permitted {
+            Ok(permitted) => {
+                let waits = permitted.wanted.waits();
                 // What is answered at once needs no pace of its own.
-                if wanted.waits() {
+                if waits {
                     self.io.pace.work();
                 }
-                if !self.out.is_empty() && (wanted.waits() || self.out.len() >= MAX_WAITING_BYTES) {
+                if !self.out.is_empty() && (waits || self.out.len() >= MAX_WAITING_BYTES) {
                     self.flush().await?;
                 }
-                let mut work = pin!(keys::carry_out(app, &self.io.pace, wanted));
+                let mut work = pin!(keys::carry_out(app, &self.io.pace, permitted));
                 tokio::select! {
                     biased;
                     outcome = work.as_mut() => outcome,
@@ -229,15 +237,23 @@ impl Connection<'_> {
     async fn flush(&mut self) -> Result<(), Lost> {
         let mut sent = 0;
         // Where sending stood, and when it has to have gone on by enough.
-        let mut stall: Option<(usize, Instant)> = None;
-        while sent < self.out.len() {
-            match self.io.socket.try_write(&self.out[sent..]) {
+        let mut stall: Option<(usize, Instant, Place)> = None;
+        loop {
+            let step = if sent < self.out.len() {
+                self.io.socket.try_write(&self.out[sent..])
+            } else {
+                self.io.socket.try_flush().map(|()| 0)
+            };
+            match step {
+                Ok(_) if sent == self.out.len() => break,
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let goes_on = stall.filter(|(from, _)| sent - from < STALL_BYTES);
-                    let fresh = || (sent, Instant::now() + Duration::from_millis(STALL_MS));
-                    let (_, until) = *stall.insert(goes_on.unwrap_or_else(fresh));
-                    self.writable(until).await?;
+                    let goes_on = stall.take().filter(|(from, ..)| sent - from < STALL_BYTES);
+                    let (_, until, place) = stall.insert(goes_on.unwrap_or_else(|| {
+                        let place = self.shared.waiting.answer(self.out.len() - sent);
+                        (sent, Instant::now() + Duration::from_millis(STALL_MS), place)
+                    }));
+                    self.writable(*until, place).await?;
                 }
                 Err(_) => return Err(Lost),
             }
@@ -247,15 +263,16 @@ impl Connection<'_> {
         Ok(())
     }
 
-    async fn writable(&mut self, until: Instant) -> Result<(), Lost> {
+    async fn writable(&mut self, until: Instant, place: &mut Place) -> Result<(), Lost> {
         let ready = tokio::select! {
             biased;
-            ready = timeout_at(until, self.io.socket.writable()) => ready,
+            ready = timeout_at(until, self.io.socket.writable()) => ready.ok(),
+            () = place => None,
             _ = self.phase.wait_for(|phase| *phase == Phase::Cut) => return Err(Lost),
         };
         match ready {
-            Ok(ready) => ready.map_err(|_| Lost),
-            Err(_) => {
+            Some(ready) => ready.map_err(|_| Lost),
+            None => {
                 self.too_slow();
                 Err(Lost)
             }

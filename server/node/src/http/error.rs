@@ -3,7 +3,7 @@
 use crate::handle::Refusal;
 use crate::http::body::{Body, Unread};
 use crate::http::keys::{X_ETCD_CLUSTER_ID, X_ETCD_INDEX};
-use crate::http::{Answer, keys_render};
+use crate::http::{Answer, json, keys_render};
 use axum::response::{IntoResponse, Response};
 use berth_replica::ReplyError;
 use berth_store::{StoreError, code};
@@ -97,6 +97,9 @@ fn status_of(number: u16) -> StatusCode {
         code::COMPARE_FAILED | code::KEY_EXISTS => StatusCode::PRECONDITION_FAILED,
         code::NOT_A_FILE | code::DIRECTORY_NOT_EMPTY => StatusCode::FORBIDDEN,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        code::AUTH_FORBIDDEN => StatusCode::FORBIDDEN,
+        code::AUTH_NOT_FOUND => StatusCode::NOT_FOUND,
+        code::AUTH_CONFLICT => StatusCode::CONFLICT,
         code::RAFT_INTERNAL | code::LEADER_ELECTION => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }
@@ -216,10 +219,34 @@ pub(crate) enum Refused {
     DuringElection,
     /// This member does not lead.
     NotLeader,
-    /// The members cannot be changed.
-    FixedMembership,
+    /// The document has another type than JSON.
+    ContentType(String),
+    /// The document cannot be read, or means nothing.
+    Document(String),
+    /// There is no such member.
+    NoMember(String),
+    /// The member has left for ever.
+    GoneMember(String),
+    /// Another member has the URL.
+    PeerUrlExists,
+    /// Another member has the id.
+    MemberExists,
+    /// The member cannot lead, for this reason.
+    CannotLead(String),
+    /// It cannot be done, or nobody knows whether it was.
+    Internal,
     /// The member is not healthy.
     Unhealthy,
+    /// What was asked for cannot be had now, for this reason.
+    Unavailable(&'static str),
+    /// The parameters of the request mean nothing.
+    Parameters(&'static str),
+    /// The document of a user or a role, or its path, makes no sense; this is why.
+    AuthDocument(&'static str),
+    /// The document is larger than any that makes sense.
+    DocumentSize,
+    /// The credentials do not suffice, a change of users and roles is refused, or there is no result.
+    Failed(Failure),
     /// There is no such level of the log.
     LogLevel(String),
     /// The request is no JSON document with a level.
@@ -249,7 +276,19 @@ impl IntoResponse for Refused {
                 let message = format!("Invalid log level {level}");
                 return message_document(StatusCode::BAD_REQUEST, &message);
             }
+            Refused::Failed(failure) => {
+                let (status, error) = failure.parts();
+                let text = match status {
+                    StatusCode::INTERNAL_SERVER_ERROR => "Internal Server Error",
+                    _ => &error.cause,
+                };
+                return message_document(status, text);
+            }
+            Refused::AuthDocument(why) => (StatusCode::BAD_REQUEST, why),
+            Refused::DocumentSize => (StatusCode::PAYLOAD_TOO_LARGE, "the document is too large, or was cut"),
             Refused::LogDocument => (StatusCode::BAD_REQUEST, "Invalid json body"),
+            Refused::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+            Refused::Parameters(why) => (StatusCode::BAD_REQUEST, why),
             Refused::FixedLog => (
                 StatusCode::NOT_IMPLEMENTED,
                 "the level of the log cannot be changed while it runs",
@@ -257,17 +296,31 @@ impl IntoResponse for Refused {
             Refused::NotFound => (StatusCode::NOT_FOUND, "Not found"),
             Refused::DuringElection => (StatusCode::SERVICE_UNAVAILABLE, "During election"),
             Refused::NotLeader => (StatusCode::FORBIDDEN, "not current leader"),
-            Refused::FixedMembership => (
-                StatusCode::NOT_IMPLEMENTED,
-                "the members cannot be changed: clusters of more than one member are not supported yet",
-            ),
+            Refused::ContentType(kind) => {
+                let message = format!("Bad Content-Type {kind}, accept application/json");
+                return message_document(StatusCode::UNSUPPORTED_MEDIA_TYPE, &message);
+            }
+            Refused::Document(why) => return message_document(StatusCode::BAD_REQUEST, &why),
+            Refused::NoMember(id) => {
+                return message_document(StatusCode::NOT_FOUND, &format!("No such member: {id}"));
+            }
+            Refused::GoneMember(id) => {
+                let message = format!("Member permanently removed: {id}");
+                return message_document(StatusCode::GONE, &message);
+            }
+            Refused::CannotLead(why) => return message_document(StatusCode::CONFLICT, &why),
+            Refused::PeerUrlExists => (StatusCode::CONFLICT, "membership: peerURL exists"),
+            Refused::MemberExists => (StatusCode::CONFLICT, "membership: ID exists"),
+            Refused::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         };
         message_document(status, message)
     }
 }
 
 fn message_document(status: StatusCode, message: &str) -> Response {
-    let body = serde_json::json!({ "message": message }).to_string();
+    let mut body = b"{\"message\":".to_vec();
+    json::text(&mut body, message.as_bytes());
+    body.push(b'}');
     (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
@@ -280,6 +333,8 @@ pub(crate) enum Denied {
     NoRoute,
     /// A parameter is missing or wrong: no effect.
     Parameter(StoreError),
+    /// The credentials do not suffice, or could not be checked: no effect.
+    NotPermitted(Failure),
     /// The form is too large, or was cut: no effect.
     Unreadable,
     /// The lock was not free in time; the place in its queue is gone.
@@ -310,6 +365,10 @@ impl IntoResponse for Denied {
             Denied::Parameter(error) => {
                 let index = [(X_ETCD_INDEX, HeaderValue::from(0))];
                 (StatusCode::BAD_REQUEST, text, index, keys_render::error(&error)).into_response()
+            }
+            Denied::NotPermitted(failure) => {
+                let (status, error) = failure.parts();
+                (status, text, keys_render::error(&error)).into_response()
             }
             Denied::Unreadable => {
                 let close = [(header::CONNECTION, HeaderValue::from_static("close"))];

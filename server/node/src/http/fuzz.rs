@@ -215,7 +215,7 @@ fn put_of(kind: &Kind) -> Option<&Put> {
         | Kind::Update(put)
         | Kind::CompareAndSwap(put, _)
         | Kind::CreateInOrder(put) => Some(put),
-        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump => None,
+        Kind::Delete { .. } | Kind::CompareAndDelete { .. } | Kind::Tick | Kind::Bump | Kind::Auth(_) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/v2/keys`: parse, ask, render.
 
+use crate::http::auth::{self, Asker, Permitted};
 use crate::http::body::{self, Body};
 use crate::http::error::{self, Failure};
 use crate::http::keys_parse::{self, Wanted, bad};
@@ -74,13 +75,20 @@ async fn attempt(
     let query = head.uri.query().unwrap_or_default().as_bytes();
     let wanted = keys_parse::parse(&head.method, key, query, form.as_deref())?;
     drop(form);
-    let success = carry_out(app, pace, wanted).await;
+    let asker = Asker::new(&head.headers, &head.extensions);
+    let permitted = auth::permit(app, asker, key, wanted).await?;
+    let success = carry_out(app, pace, permitted).await;
     drop(reserved);
     success
 }
 
 /// Does what a request asks for.
-pub(crate) async fn carry_out(app: &App, pace: &Arc<Pace>, wanted: Wanted) -> Result<Success, Failure> {
+pub(crate) async fn carry_out(
+    app: &App,
+    pace: &Arc<Pace>,
+    permitted: Permitted,
+) -> Result<Success, Failure> {
+    let Permitted { wanted, guard } = permitted;
     match wanted {
         Wanted::Get {
             key,
@@ -100,7 +108,7 @@ pub(crate) async fn carry_out(app: &App, pace: &Arc<Pace>, wanted: Wanted) -> Re
                 stream,
                 since,
             };
-            watch::answer(app, pace, wish).await
+            watch::answer(app, pace, wish, guard).await
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Answers that stay open, sent without hyper: an idle watch then costs no buffers, of which hyper keeps some 16 KiB for each
 //! connection. Only plain requests come here (HTTP/1.1, no body, to be kept alive); hyper sends the rest as well.
 
+use crate::handle::Shared;
 use crate::http::Answer;
 use crate::http::body::Body;
 use crate::http::date::Date;
 use crate::http::listener::Phase;
 use crate::http::pace::{Paced, STALL_MS};
+use crate::http::socket::Socket;
+use crate::metrics::Metrics;
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 use std::future::poll_fn;
@@ -28,8 +31,9 @@ const MAX_WAITING_BYTES: usize = 64 << 10;
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Sends an answer to its end. An error means that the connection is of no use any more.
-pub(crate) async fn send(
-    io: &mut Paced,
+pub(crate) async fn send<S: Socket>(
+    io: &mut Paced<S>,
+    shared: &Shared,
     answer: Answer,
     phase: &mut watch::Receiver<Phase>,
 ) -> io::Result<()> {
@@ -39,7 +43,7 @@ pub(crate) async fn send(
     let mut next_send = Instant::now();
     loop {
         if !out.is_empty() {
-            write(io, &out).await?;
+            write(io, shared, &out).await?;
         }
         if !open {
             return Ok(());
@@ -84,35 +88,43 @@ async fn next(body: &mut Body) -> io::Result<Option<bytes::Bytes>> {
 }
 
 /// Resolves when the client has left. What it sends meanwhile is kept for later.
-async fn left(io: &mut Paced) -> io::Error {
+async fn left<S: Socket>(io: &mut Paced<S>) -> io::Error {
     loop {
         if io.ahead.len() >= MAX_AHEAD_BYTES {
             std::future::pending::<()>().await;
         }
-        if let Err(error) = io.socket.readable().await {
-            return error;
-        }
-        let mut bytes = [0; 512];
-        match io.socket.try_read(&mut bytes) {
+        match io.socket.receive(&mut io.ahead).await {
             Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
-            Ok(count) => io.ahead.extend_from_slice(&bytes[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(_) => {}
             Err(error) => return error,
         }
     }
 }
 
-async fn write(io: &mut Paced, bytes: &[u8]) -> io::Result<()> {
+async fn write<S: Socket>(io: &mut Paced<S>, shared: &Shared, bytes: &[u8]) -> io::Result<()> {
     let sent = match io.socket.try_write(bytes) {
-        Ok(sent) if sent == bytes.len() => return Ok(()),
+        Ok(sent) if sent == bytes.len() && io.socket.try_flush().is_ok() => return Ok(()),
         Ok(sent) => sent,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    let rest = io.socket.write_all(&bytes[sent..]);
-    tokio::time::timeout(Duration::from_millis(STALL_MS), rest)
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)?
+    let rest = &bytes[sent..];
+    let place = shared.waiting.answer(rest.len());
+    let limit = Duration::from_millis(STALL_MS);
+    let socket = &mut io.socket;
+    let all = async {
+        socket.write_all(rest).await?;
+        socket.flush().await
+    };
+    let written = tokio::select! {
+        biased;
+        written = tokio::time::timeout(limit, all) => written.ok(),
+        () = place => None,
+    };
+    written.unwrap_or_else(|| {
+        Metrics::add(&shared.metrics.cut_connections, 1);
+        Err(io::ErrorKind::TimedOut.into())
+    })
 }
 
 fn chunk(out: &mut Vec<u8>, data: &[u8]) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod queue;
 
+use crate::http::auth::{self, Asker};
 use crate::http::error::{Denied, Failure, allow};
 use crate::http::{App, form, path};
 use axum::extract::{Request, State};
@@ -34,6 +35,8 @@ const INDEX_AND_VALUE: u16 = 208;
 pub(crate) async fn lock(State(app): State<Arc<App>>, request: Request) -> Result<Response, Denied> {
     allow(request.method(), "GET,POST,PUT,DELETE")?;
     let queue = Queue::new(&app.handle, &name_of(request.uri(), PREFIX)?)?;
+    let asker = Asker::new(request.headers(), request.extensions());
+    permit(&app, &queue, asker, request.method()).await?;
     let method = request.method().clone();
     let words = Words::read(&app, request).await?;
     match method {
@@ -58,6 +61,17 @@ pub(crate) async fn lock(State(app): State<Arc<App>>, request: Request) -> Resul
             Ok(text(queue.holder().await?.map_or(String::new(), shown)))
         }
     }
+}
+
+/// Lets those pass whose rights on the key of the queue suffice.
+pub(crate) async fn permit(
+    app: &App,
+    queue: &Queue<'_>,
+    asker: Asker<'_>,
+    method: &Method,
+) -> Result<(), Denied> {
+    let permitted = auth::permit_lock(app, asker, queue.path(), method).await;
+    permitted.map_err(Denied::NotPermitted)
 }
 
 /// Waits for the lock under a value, which may be empty.

@@ -3,7 +3,8 @@
 use crate::http::App;
 use crate::http::process::Process;
 use crate::http::version::{COMPATIBLE, COMPATIBLE_CLUSTER};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, REASONS};
+use crate::peers::{Figures, ROUND_TRIP_BUCKETS};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use berth_replica::Role;
@@ -29,7 +30,9 @@ fn text(app: &App, process: &Process) -> String {
     of_process(app, process, &mut page);
     own_state(app, &mut page);
     own_traffic(app, &mut page);
+    health(app, &mut page);
     others(app, &mut page);
+    network(app, &mut page);
     page.0
 }
 
@@ -99,6 +102,126 @@ fn log(app: &App, page: &mut Page) {
     }
     page.sample(&format!("{name}_sum"), "", seconds(disk.all_fsyncs_us()));
     page.sample(&format!("{name}_count"), "", below);
+}
+
+/// The looks at the health, and the disk, under etcd's names and our own.
+fn health(app: &App, page: &mut Page) {
+    let own = &app.handle.shared.metrics;
+    let get = Metrics::get;
+    let healthy = get(&own.healthy);
+    page.counter("etcd_server_health_success", "Looks with a good answer.", healthy);
+    let name = "etcd_server_health_failures";
+    let failures = own.unhealthy.iter().map(get).sum::<u64>();
+    page.counter(name, "Looks with a bad answer.", failures);
+    let name = "berth_health_failures_total";
+    page.head("counter", name, "Looks with a bad answer, by the reason.");
+    for (reason, count) in REASONS.iter().zip(&own.unhealthy) {
+        page.sample(name, &format!("reason=\"{reason}\""), get(count));
+    }
+    let written = app.handle.figures.bytes_written();
+    page.gauge(
+        "etcd_disk_wal_write_bytes_total",
+        "Bytes written to the log.",
+        written,
+    );
+    let write = seconds(own.write_ms(app.handle.clock.now()).saturating_mul(1_000));
+    page.gauge(
+        "berth_log_write_seconds",
+        "How long the write to the log takes that goes on.",
+        write,
+    );
+    let room = u64::from(app.handle.has_room());
+    page.gauge("berth_disk_has_room", "Whether the log can grow.", room);
+    for (name, help, value) in [
+        ("images_total", "Images of the state saved.", get(&own.images)),
+        (
+            "failed_images_total",
+            "Images of the state that could not be saved.",
+            get(&own.failed_images),
+        ),
+        ("backups_total", "Backups begun.", get(&own.backups)),
+    ] {
+        page.counter(&format!("berth_{name}"), help, value);
+    }
+    let took = seconds(get(&own.images_us));
+    page.counter(
+        "berth_images_seconds_total",
+        "How long saving images took together.",
+        took,
+    );
+}
+
+/// A counter of each member: name, help, label and value.
+type PeerCounter = (&'static str, &'static str, &'static str, fn(&Figures) -> u64);
+
+/// The traffic with the other members under etcd's names; nothing for a member that is alone.
+fn network(app: &App, page: &mut Page) {
+    let links = app.handle.cluster.links();
+    if links.is_empty() {
+        return;
+    }
+    let all: Vec<(String, bool, Figures)> = links
+        .iter()
+        .map(|(id, link)| (format!("{id:x}"), link.is_up(), link.figures()))
+        .collect();
+    let name = "etcd_network_active_peers";
+    page.head("gauge", name, "Members that are reached.");
+    for (id, up, _) in &all {
+        let labels = format!("Local=\"{}\",Remote=\"{id}\"", app.member_id);
+        page.sample(name, &labels, u64::from(*up));
+    }
+    let counters: [PeerCounter; 3] = [
+        ("sent_bytes_total", "Bytes sent to a member.", "To", |of| {
+            of.sent_bytes
+        }),
+        (
+            "received_bytes_total",
+            "Bytes received from a member.",
+            "From",
+            |of| of.received_bytes,
+        ),
+        (
+            "sent_failures_total",
+            "Messages to a member that were dropped.",
+            "To",
+            |of| of.failed,
+        ),
+    ];
+    for (name, help, label, value) in counters {
+        let name = format!("etcd_network_peer_{name}");
+        page.head("counter", &name, help);
+        for (id, _, of) in &all {
+            page.sample(&name, &format!("{label}=\"{id}\""), value(of));
+        }
+    }
+    let name = "etcd_network_peer_round_trip_time_seconds";
+    page.head(
+        "histogram",
+        name,
+        "How long messages to a member take there and back.",
+    );
+    for (id, _, of) in &all {
+        let mut below = 0;
+        for (at, count) in of.by_time.into_iter().enumerate() {
+            below += count;
+            let bound = if at + 1 == ROUND_TRIP_BUCKETS {
+                "+Inf".to_owned()
+            } else {
+                seconds(100 << at)
+            };
+            page.sample(
+                &format!("{name}_bucket"),
+                &format!("To=\"{id}\",le=\"{bound}\""),
+                below,
+            );
+        }
+        page.sample(
+            &format!("{name}_sum"),
+            &format!("To=\"{id}\""),
+            seconds(of.all_us),
+        );
+        page.sample(&format!("{name}_count"), &format!("To=\"{id}\""), below);
+    }
 }
 
 /// The keyspace under etcd's names.
@@ -187,6 +310,12 @@ fn own_state(app: &App, page: &mut Page) {
             "The last applied log entry.",
             status.applied,
         ),
+        (
+            "raft_commit_index",
+            "The last committed log entry.",
+            status.commit,
+        ),
+        ("raft_last_index", "The last log entry.", status.last),
         ("store_index", "The index of the last change.", view.index()),
         (
             "store_nodes",
@@ -252,12 +381,22 @@ fn own_traffic(app: &App, page: &mut Page) {
             "Connections cut for being slow.",
             get(&own.cut_connections),
         ),
+        (
+            "http_refused_connections_total",
+            "Connections closed since their address has too many.",
+            get(&own.refused_connections),
+        ),
     ] {
         page.counter(&format!("berth_{name}"), help, value);
     }
     for (name, help, value) in [
         ("store_watchers", "Open watches.", get(&own.watchers)),
         ("http_connections", "Open connections.", get(&own.connections)),
+        (
+            "http_waiting_bytes",
+            "Bytes of answers and events that wait for slow readers.",
+            app.handle.shared.waiting.bytes() as u64,
+        ),
         (
             "log_last_fsync_microseconds",
             "How long the last sync took.",

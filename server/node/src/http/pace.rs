@@ -1,6 +1,8 @@
 //! How slow a connection may be. One lazy timer for each connection looks at what it did last; requests only leave a note.
 
 use crate::clock::Clock;
+use crate::http::socket::Socket;
+use crate::waiting::{Place, Waiting};
 use bytes::BytesMut;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +10,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// From a connection's beginning, or the first byte of a later request, to the end of the request's head.
 pub(crate) const HEAD_MS: u64 = 5_000;
@@ -28,6 +29,12 @@ const HEAD: u8 = 1;
 const BODY: u8 = 2;
 const WORK: u8 = 3;
 
+const NONE: u8 = 0;
+/// An answer is being worked out.
+const OWED: u8 = 1;
+/// It is handed over, and not sent yet.
+const PAID: u8 = 2;
+
 /// What a connection is doing. All is noted and read by the connection's own task; atomics only make it shareable.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -38,6 +45,12 @@ pub(crate) struct Pace {
     stalled: AtomicU64,
     /// Bytes sent since then.
     trickled: AtomicUsize,
+    /// Bytes of the answer that is being sent.
+    held: AtomicUsize,
+    /// Whether the end of what the client sends has to wait for its answer.
+    debt: AtomicU8,
+    /// The common name of the client's certificate, which was verified.
+    client_name: Option<Arc<str>>,
 }
 
 impl Pace {
@@ -48,12 +61,34 @@ impl Pace {
             since: AtomicU64::new(clock.now()),
             stalled: AtomicU64::new(0),
             trickled: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            debt: AtomicU8::new(NONE),
+            client_name: None,
         }
+    }
+
+    /// The same for a client that showed a certificate.
+    pub(crate) fn of_client(self, client_name: Option<Arc<str>>) -> Pace {
+        Pace { client_name, ..self }
+    }
+
+    /// The common name of the client's certificate; none unless the port demands certificates, and verified this one.
+    pub(crate) fn client_name(&self) -> Option<&Arc<str>> {
+        self.client_name.as_ref()
     }
 
     /// The answer is handed over; the next request may come.
     pub(crate) fn idle(&self) {
+        if self.debt.load(Ordering::Relaxed) == OWED {
+            self.debt.store(PAID, Ordering::Relaxed);
+        }
         self.enter(IDLE);
+    }
+
+    /// The answer comes by itself and soon. A client that says meanwhile that it will send no more still gets it; of one that
+    /// waits for an event this means that it has left.
+    pub(crate) fn owe(&self) {
+        self.debt.store(OWED, Ordering::Relaxed);
     }
 
     /// A request's body is being read.
@@ -92,6 +127,35 @@ impl Pace {
     /// Whether something could not be sent yet.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed) != 0
+    }
+
+    /// An answer of so many bytes is handed over.
+    pub(crate) fn holds(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        self.held.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Accounts for the answer while its sending halts; true if the connection is to be cut, to make room for others. `place`
+    /// is for this function alone: the beginning of the halt, and what is accounted for it.
+    pub(crate) fn is_evicted(
+        &self,
+        place: &mut Option<(u64, Place)>,
+        waiting: &Arc<Waiting>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if stalled == 0 {
+            *place = None;
+            return false;
+        }
+        if place.as_ref().is_none_or(|(since, _)| *since != stalled) {
+            // The old place goes first: it is the same answer's.
+            drop(place.take());
+            *place = Some((stalled, waiting.answer(self.held.load(Ordering::Relaxed))));
+        }
+        place
+            .as_mut()
+            .is_some_and(|(_, place)| Pin::new(place).poll(context).is_ready())
     }
 
     fn enter(&self, phase: u8) {
@@ -140,14 +204,16 @@ fn sent_by(polled: &Poll<std::io::Result<usize>>) -> Option<usize> {
 
 /// A socket that tells its pace.
 #[derive(Debug)]
-pub(crate) struct Paced {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Paced<S> {
+    pub(crate) socket: S,
     pub(crate) pace: Arc<Pace>,
     /// What was read already, to be read again.
     pub(crate) ahead: BytesMut,
+    /// An end of what the client sends was passed over.
+    pub(crate) ended: bool,
 }
 
-impl AsyncRead for Paced {
+impl<S: Socket> AsyncRead for Paced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,12 +229,19 @@ impl AsyncRead for Paced {
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.pace.received();
+        } else if matches!(polled, Poll::Ready(Ok(())))
+            && buffer.remaining() > 0
+            && self.pace.debt.load(Ordering::Relaxed) != NONE
+        {
+            // The end, which is read again when the answer is sent.
+            self.ended = true;
+            return Poll::Pending;
         }
         polled
     }
 }
 
-impl AsyncWrite for Paced {
+impl<S: Socket> AsyncWrite for Paced<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -196,6 +269,12 @@ impl AsyncWrite for Paced {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         // Whoever writes here flushes when nothing is left to write.
         self.pace.all_sent();
+        if self.pace.debt.load(Ordering::Relaxed) == PAID {
+            self.pace.debt.store(NONE, Ordering::Relaxed);
+            if std::mem::take(&mut self.ended) {
+                context.waker().wake_by_ref();
+            }
+        }
         Pin::new(&mut self.socket).poll_flush(context)
     }
 

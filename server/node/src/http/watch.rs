@@ -1,7 +1,8 @@
 //! Watches: the head of the answer goes out at once, each event as a line in a chunk of its own.
 
-use crate::handle::Opening;
+use crate::handle::{Opening, Shared};
 use crate::http::App;
+use crate::http::auth::Guard;
 use crate::http::body::Body;
 use crate::http::error::Failure;
 use crate::http::keys::Success;
@@ -16,7 +17,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Opens a watch. Errors come before the head; afterwards everything is 200.
-pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Success, Failure> {
+pub(crate) async fn answer(
+    app: &App,
+    pace: &Arc<Pace>,
+    wish: Wish,
+    guard: Option<Box<Guard>>,
+) -> Result<Success, Failure> {
     Metrics::add(&app.handle.shared.metrics.watch_requests, 1);
     match app.handle.watch(wish).await? {
         Opening::Open {
@@ -28,6 +34,8 @@ pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Su
             let body = WatchBody {
                 listener,
                 pace: Arc::clone(pace),
+                shared: Arc::clone(&app.handle.shared),
+                guard,
                 done: false,
             };
             Ok(Success {
@@ -46,11 +54,13 @@ pub(crate) async fn answer(app: &App, pace: &Arc<Pace>, wish: Wish) -> Result<Su
 }
 
 /// The events of a watch as a body. It ends after the one event of a long poll, when the reader of a stream is too
-/// slow, and when the node ends.
+/// slow, when its client may not see an event that comes, and when the node ends.
 #[derive(Debug)]
 pub(crate) struct WatchBody {
     listener: Listener,
     pace: Arc<Pace>,
+    shared: Arc<Shared>,
+    guard: Option<Box<Guard>>,
     done: bool,
 }
 
@@ -63,6 +73,12 @@ impl WatchBody {
             self.done = true;
             return Poll::Ready(None);
         };
+        if let Some(guard) = &mut self.guard
+            && !guard.permits(&self.shared)
+        {
+            self.done = true;
+            return Poll::Ready(None);
+        }
         self.done = notice.last;
         Poll::Ready(Some(Frame::data(notice.line.text())))
     }

@@ -16,11 +16,14 @@ const PROTOCOL: &str = "berth-peer";
 /// A hello with the longest name and URLs that a member may have, and the answer to it.
 const MAX_HELLO_BYTES: usize = 32 << 10;
 
+/// As many members as a cluster may have, each with the longest name and URLs.
+const MAX_ROSTER_BYTES: usize = 1 << 20;
+
 /// The longest text that goes with a refusal or a failure.
 const MAX_TEXT_BYTES: usize = 1 << 10;
 
 /// Length, checksum, kind.
-const HEADER_BYTES: usize = 9;
+pub(crate) const HEADER_BYTES: usize = 9;
 
 /// Memory for a payload is taken in steps of this size, as the bytes come.
 const STEP_BYTES: usize = 64 << 10;
@@ -52,9 +55,17 @@ pub(crate) enum Kind {
     Done,
     /// The image is not wanted, or is not whole.
     Failed,
+    /// Who is in the cluster? The first frame of a connection that only asks.
+    Question,
+    /// The members.
+    Told,
+    /// A change of the membership that a client wishes for.
+    Wish,
+    /// What became of it.
+    Verdict,
 }
 
-const KINDS: [(Kind, u8, usize); 12] = [
+const KINDS: [(Kind, u8, usize); 16] = [
     (Kind::Hello, 1, MAX_HELLO_BYTES),
     (Kind::Accept, 2, MAX_HELLO_BYTES),
     (Kind::Refuse, 3, MAX_HELLO_BYTES),
@@ -67,6 +78,10 @@ const KINDS: [(Kind, u8, usize); 12] = [
     (Kind::End, 10, 12),
     (Kind::Done, 11, 0),
     (Kind::Failed, 12, MAX_TEXT_BYTES),
+    (Kind::Question, 13, MAX_TEXT_BYTES),
+    (Kind::Told, 14, MAX_ROSTER_BYTES),
+    (Kind::Wish, 15, MAX_HELLO_BYTES),
+    (Kind::Verdict, 16, MAX_TEXT_BYTES),
 ];
 
 impl Kind {
@@ -157,6 +172,8 @@ pub(crate) enum Stream {
     Bulk,
     /// One image.
     Image,
+    /// One wish for another membership.
+    Wish,
 }
 
 /// What a member says about itself.

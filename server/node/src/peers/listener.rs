@@ -1,13 +1,15 @@
 //! The port for other members: calls are judged, and what comes on those that are taken goes to the event loop.
 
 use crate::peers::frame::{self, About, Accept, FrameError, Hello, Kind, Reason, Refuse, Stream};
-use crate::peers::{Cluster, locked, snapshot};
+use crate::peers::wire::{self, Wire};
+use crate::peers::{Cluster, call, inquiry, locked, snapshot};
+use crate::tls::{Refused, Tls};
 use berth_replica::{CodecError, Input, Message, MessageType, decode_message};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -57,6 +59,7 @@ impl PeerServing {
 
 struct Port {
     cluster: Arc<Cluster>,
+    tls: Option<Arc<Tls>>,
     connections: Arc<Semaphore>,
     /// One image at a time: there is one leader.
     images: Semaphore,
@@ -67,11 +70,12 @@ struct Port {
 }
 
 /// Serves other members until it is told to end.
-pub(crate) fn serve(listener: TcpListener, cluster: Arc<Cluster>) -> PeerServing {
+pub(crate) fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, cluster: Arc<Cluster>) -> PeerServing {
     let (stop, stopped) = watch::channel(false);
     let (life, alive) = mpsc::channel(1);
     let port = Arc::new(Port {
         cluster,
+        tls,
         connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         images: Semaphore::new(1),
         shares: Mutex::default(),
@@ -123,6 +127,8 @@ async fn accept(
 pub(crate) enum CallError {
     #[error("{0}")]
     Refused(Reason),
+    #[error("no TLS")]
+    Tls(#[from] Refused),
     #[error("broken connection")]
     Frame(#[from] FrameError),
     #[error("broken connection")]
@@ -137,7 +143,7 @@ pub(crate) enum CallError {
 
 /// A frame, in time.
 pub(crate) async fn next(
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + Unpin),
     payload: &mut Vec<u8>,
     time: Duration,
 ) -> Result<Kind, CallError> {
@@ -148,18 +154,19 @@ pub(crate) async fn next(
 }
 
 /// Sends, in time.
-pub(crate) async fn answer(socket: &mut TcpStream, bytes: &[u8]) -> Result<(), CallError> {
-    match timeout(WRITE_TIME, socket.write_all(bytes)).await {
+pub(crate) async fn answer(socket: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), CallError> {
+    match timeout(WRITE_TIME, wire::send(socket, bytes)).await {
         Ok(written) => Ok(written?),
         Err(_) => Err(CallError::Slow),
     }
 }
 
-async fn connection(mut socket: TcpStream, port: &Port) -> Result<(), CallError> {
-    socket.set_nodelay(true)?;
+async fn connection(socket: TcpStream, port: &Port) -> Result<(), CallError> {
+    let mut socket = Wire::accept(socket, port.tls.as_ref()).await?;
     let mut payload = Vec::new();
     match next(&mut socket, &mut payload, HELLO_TIME).await {
         Ok(Kind::Hello) => {}
+        Ok(Kind::Question) => return inquiry::tell(&mut socket, &port.cluster, &payload).await,
         Ok(other) => return Err(FrameError::Unexpected(other).into()),
         Err(CallError::Frame(FrameError::Http)) => return answer(&mut socket, HTTP_ANSWER).await,
         Err(error) => return Err(error),
@@ -194,6 +201,7 @@ async fn connection(mut socket: TcpStream, port: &Port) -> Result<(), CallError>
             receive(socket, port, from, &share).await
         }
         Stream::Image => snapshot::receive(socket, &port.cluster, &port.images, from).await,
+        Stream::Wish => call::take(&mut socket, &port.cluster).await,
     }
 }
 
@@ -232,7 +240,7 @@ pub(crate) fn message(cluster: &Cluster, from: u64, payload: &[u8]) -> Result<Me
 
 /// Takes messages, for as long as they come.
 async fn receive(
-    mut socket: TcpStream,
+    mut socket: Wire,
     port: &Port,
     from: u64,
     share: &Arc<Semaphore>,
@@ -242,7 +250,15 @@ async fn receive(
     let mut pong = Vec::new();
     loop {
         let kind = next(&mut socket, &mut payload, IDLE_TIME).await?;
+        // A member that is being added may have no link yet.
+        if let Some(link) = cluster.links().get(&from) {
+            link.received(payload.len() + frame::HEADER_BYTES);
+        }
         if kind == Kind::Ping {
+            if cluster.may_go(from) {
+                // It calls again, and is told why nobody answers.
+                return Err(CallError::Refused(Reason::Removed));
+            }
             pong.clear();
             frame::put(&mut pong, Kind::Pong, &payload);
             answer(&mut socket, &pong).await?;

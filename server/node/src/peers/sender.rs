@@ -1,22 +1,20 @@
 //! One connection to another member that messages are sent on: made, fed, watched, and made again when it breaks.
 
 use crate::peers::frame::{self, Accept, FrameError, Kind, Reason, Refuse, Stream, VERSIONS};
+use crate::peers::wire::{self, Wire};
 use crate::peers::{Cluster, Link, Outgoing, locked};
+use crate::tls::Refused;
 use berth_replica::{Input, encode_message};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-/// A member that can be reached at all takes a connection in this time.
-const CONNECT_TIME: Duration = Duration::from_secs(1);
-/// And says whether it takes the call in this one. A member that was stopped has the connection taken by its kernel.
+/// A member says whether it takes a call in this time. One that was stopped has the connection taken by its kernel.
 const HELLO_TIME: Duration = Duration::from_secs(2);
 /// Pauses between two tries to connect: the first, doubled each time, and the longest. Short, since an election may wait for
 /// it; each is drawn anew from its upper half, so that members do not call in step.
@@ -51,6 +49,10 @@ pub(crate) enum LinkError {
     Frame(#[from] FrameError),
     #[error("broken connection")]
     Io(#[from] io::Error),
+    #[error("its URL is https, but this member has no --peer-cert-file")]
+    NoTls,
+    #[error("no TLS")]
+    Tls(#[from] Refused),
     #[error("it could not use the image: {0}")]
     Image(String),
     #[error("another image is on its way to it")]
@@ -84,7 +86,7 @@ pub(crate) async fn run(
                     cluster.inbox.push(Input::ToldRemoved { by: link.id }, None);
                 }
                 link.lost.store(true, Ordering::Relaxed);
-                link.tell(&error.to_string());
+                link.tell(&chained(&error));
             }
         }
         if discard(&link, &mut queue, jittered(pause)).await.is_err() {
@@ -92,6 +94,18 @@ pub(crate) async fn run(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// An error with what it came from.
+fn chained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 /// The queue is closed: nobody sends there any more.
@@ -126,14 +140,12 @@ pub(crate) async fn connect(
     cluster: &Arc<Cluster>,
     link: &Link,
     stream: Stream,
-) -> Result<TcpStream, LinkError> {
+) -> Result<Wire, LinkError> {
     let mut failure = LinkError::NoUrl;
     for url in cluster.peer_urls(link.id) {
-        let Some(place) = place(&url) else { continue };
-        match timeout(CONNECT_TIME, TcpStream::connect(place)).await {
-            Err(_) => failure = LinkError::Silent,
-            Ok(Err(source)) => failure = LinkError::Connect { url, source },
-            Ok(Ok(socket)) => match timeout(HELLO_TIME, introduce(socket, cluster, link.id, stream)).await {
+        match Wire::connect(&url, cluster.tls.as_ref()).await {
+            Err(error) => failure = error,
+            Ok(socket) => match timeout(HELLO_TIME, introduce(socket, cluster, link.id, stream)).await {
                 Err(_) => failure = LinkError::Silent,
                 Ok(Err(error)) => failure = error,
                 Ok(Ok(socket)) => return Ok(socket),
@@ -143,21 +155,15 @@ pub(crate) async fn connect(
     Err(failure)
 }
 
-/// Host and port of a URL.
-fn place(url: &str) -> Option<&str> {
-    Some(url.strip_prefix("http://")?.trim_end_matches('/'))
-}
-
 async fn introduce(
-    mut socket: TcpStream,
+    mut socket: Wire,
     cluster: &Arc<Cluster>,
     id: u64,
     stream: Stream,
-) -> Result<TcpStream, LinkError> {
-    socket.set_nodelay(true)?;
+) -> Result<Wire, LinkError> {
     let mut bytes = Vec::new();
     frame::put_document(&mut bytes, Kind::Hello, &cluster.hello(id, stream));
-    socket.write_all(&bytes).await?;
+    wire::send(&mut socket, &bytes).await?;
     let kind = frame::read(&mut socket, &mut bytes).await?;
     if kind == Kind::Refuse {
         let refuse: Refuse = serde_json::from_slice(&bytes).map_err(FrameError::Document)?;
@@ -188,13 +194,13 @@ impl Drop for Answers {
 
 /// Writes what comes until the queue is closed.
 async fn feed(
-    socket: TcpStream,
+    socket: Wire,
     cluster: &Arc<Cluster>,
     link: &Arc<Link>,
     stream: Stream,
     queue: &mut mpsc::Receiver<Outgoing>,
 ) -> Result<(), LinkError> {
-    let (reader, mut writer) = socket.into_split();
+    let (reader, mut writer) = tokio::io::split(socket);
     let origin = Instant::now();
     let heard = Arc::new(AtomicU64::new(0));
     let pongs = read_pongs(reader, Arc::clone(link), stream, origin, Arc::clone(&heard));
@@ -226,10 +232,11 @@ async fn feed(
         {
             put(&mut bytes, link, &outgoing);
         }
-        match timeout(WRITE_TIME, writer.write_all(&bytes)).await {
+        match timeout(WRITE_TIME, wire::send(&mut writer, &bytes)).await {
             Ok(written) => written?,
             Err(_) => return Err(LinkError::Silent),
         }
+        link.sent(bytes.len());
         tracing::trace!(
             member = link.id,
             cluster = cluster.identity.cluster,
@@ -251,7 +258,7 @@ fn put(bytes: &mut Vec<u8>, link: &Link, outgoing: &Outgoing) {
 
 /// Notes the answers to pings; gives why there are no more.
 async fn read_pongs(
-    mut reader: OwnedReadHalf,
+    mut reader: ReadHalf<Wire>,
     link: Arc<Link>,
     stream: Stream,
     origin: Instant,

@@ -3,14 +3,13 @@
 use crate::peers::frame::{self, FrameError, Kind, Stream};
 use crate::peers::listener::{self, CallError};
 use crate::peers::sender::{self, LinkError};
+use crate::peers::wire::{self, Wire};
 use crate::peers::{Cluster, Link};
 use berth_replica::{Input, Message, MessageType, encode_message};
 use berth_store::{Restorer, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -80,6 +79,7 @@ async fn transfer(
         frame::put(&mut bytes, Kind::Chunk, &piece);
         if bytes.len() >= BATCH_BYTES {
             write(&mut socket, &bytes).await?;
+            link.sent(bytes.len());
             bytes.clear();
         }
     }
@@ -101,8 +101,8 @@ async fn transfer(
     }
 }
 
-async fn write(socket: &mut TcpStream, bytes: &[u8]) -> Result<(), LinkError> {
-    match timeout(WRITE_TIME, socket.write_all(bytes)).await {
+async fn write(socket: &mut Wire, bytes: &[u8]) -> Result<(), LinkError> {
+    match timeout(WRITE_TIME, wire::send(socket, bytes)).await {
         Ok(written) => Ok(written?),
         Err(_) => Err(LinkError::Silent),
     }
@@ -110,7 +110,7 @@ async fn write(socket: &mut TcpStream, bytes: &[u8]) -> Result<(), LinkError> {
 
 /// Takes an image.
 pub(crate) async fn receive(
-    mut socket: TcpStream,
+    mut socket: Wire,
     cluster: &Cluster,
     images: &Semaphore,
     from: u64,
@@ -148,7 +148,7 @@ pub(crate) async fn receive(
 }
 
 /// The pieces, put together; or what is wrong with them.
-async fn pieces(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Result<Store, String>, CallError> {
+async fn pieces(socket: &mut Wire, bytes: &mut Vec<u8>) -> Result<Result<Store, String>, CallError> {
     let mut restorer = Restorer::new();
     let (mut count, mut sum, mut total) = (0_u64, 0_u32, 0_u64);
     loop {
@@ -180,7 +180,7 @@ async fn pieces(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Result<St
     Ok(restorer.finish().map_err(|error| error.to_string()))
 }
 
-async fn fail(socket: &mut TcpStream, reason: &str) -> Result<(), CallError> {
+async fn fail(socket: &mut Wire, reason: &str) -> Result<(), CallError> {
     tracing::warn!(reason, "image refused");
     let mut bytes = Vec::new();
     frame::put(&mut bytes, Kind::Failed, reason.as_bytes());

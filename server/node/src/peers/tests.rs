@@ -1,12 +1,13 @@
 //! What is known about members, who is let in, and what a queue drops.
 
 use super::frame::{About, Hello, Reason, Stream};
-use super::{Cluster, Peers};
+use super::{Cluster, Patience, Peers};
 use crate::clock::Clock;
 use crate::disk::{Disk, Forming, Identity};
 use berth_replica::{Entry, Member, Message, MessageType, Roster};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 use tempfile::TempDir;
 
 fn member(id: u64, name: &str, clients: &[&str]) -> Member {
@@ -26,11 +27,16 @@ fn cluster(dir: &TempDir) -> Arc<Cluster> {
             cluster: 7,
         }),
         founders: vec![member(1, "a", &[]), member(2, "b", &[]), member(3, "c", &[])],
+        ..Forming::default()
     };
     let opened = Disk::open(dir.path(), &forming).expect("a data directory");
     let (wake, _) = sync_channel(1);
     let own = member(0, "a", &["http://c1"]);
-    let cluster = Cluster::new(opened.founding, own, opened.acquaintances, wake, Clock::new());
+    let patience = Patience {
+        wish: Duration::ZERO,
+        election_ms: 0,
+    };
+    let cluster = Cluster::new(opened.founding, own, opened.acquaintances, wake, Clock::new(), patience);
     cluster.roster.store(Arc::new(Roster::founding(&[1, 2, 3])));
     Arc::new(cluster)
 }

@@ -1,6 +1,6 @@
 //! A node in a scratch directory, and an HTTP/1.1 client with nothing between the test and the wire.
 
-use berth_node::{Node, NodeConfig, NodeError};
+use berth_node::{ClientLimits, Node, NodeConfig, NodeError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -28,10 +28,13 @@ pub(crate) fn config(data_dir: &Path) -> NodeConfig {
         advertise_peer_urls: Vec::new(),
         initial_cluster: None,
         discovery: None,
+        discovery_srv: None,
         snapshot_count: 10_000,
         heartbeat: Duration::from_millis(100),
         election_timeout: Duration::from_secs(1),
         cors: Vec::new(),
+        clients: ClientLimits::default(),
+        tls: berth_node::NodeTls::default(),
         set_log_level: None,
     }
 }

@@ -1,9 +1,7 @@
 //! The log when the disk did not keep its word, or was cut off: never an entry that was not written, never a panic.
 
 use super::*;
-use crate::disk::record::{self, HEADER_BYTES, Kind, Place, Record};
-use crate::disk::replay::Replay;
-use crate::disk::segment::{self, SEGMENT_HEADER};
+use berth_replica::wal::{self, HEADER_BYTES, Kind, Place, Record, Replay, SEGMENT_HEADER, WalError};
 
 /// Five durable batches in one segment, and where each of them ends.
 fn five_batches(scratch: &Scratch) -> Vec<usize> {
@@ -18,11 +16,11 @@ fn five_batches(scratch: &Scratch) -> Vec<usize> {
 }
 
 /// The entries in the bytes of segment 1.
-fn read(bytes: &[u8]) -> Result<Vec<Entry>, DiskError> {
+fn read(bytes: &[u8]) -> Result<Vec<Entry>, WalError> {
     let path = Path::new("segment");
-    let seed = segment::check_header(path, 1, bytes)?;
+    let seed = wal::check_header(path, 1, bytes)?;
     let mut replay = Replay::default();
-    for found in &segment::scan(path, seed, bytes)?.records {
+    for found in &wal::scan(path, seed, bytes)?.records {
         replay.take(path, found)?;
     }
     Ok(replay.entries)
@@ -141,7 +139,7 @@ fn lost_committed_entries_are_noticed() {
         end = SEGMENT_HEADER + usize::try_from(disk.figures().bytes_written()).unwrap();
     });
     // The state of a disk that lost the entries of a commit it kept.
-    let seed = segment::seed(&fs::read(scratch.segment(1)).unwrap()[..SEGMENT_HEADER]);
+    let seed = wal::seed(&fs::read(scratch.segment(1)).unwrap()[..SEGMENT_HEADER]);
     let mut bytes = fs::read(scratch.segment(1)).unwrap();
     let mut out = Vec::new();
     let place = Place {
@@ -150,7 +148,7 @@ fn lost_committed_entries_are_noticed() {
         synced: u32::try_from(end).unwrap(),
         last: true,
     };
-    record::write(&mut out, &Record::hard_state(&hard_state(1, 1, 3)), &place);
+    wal::write_record(&mut out, &Record::hard_state(&hard_state(1, 1, 3)), &place);
     bytes[end..end + out.len()].copy_from_slice(&out);
     fs::write(scratch.segment(1), bytes).unwrap();
     assert!(matches!(scratch.try_open(), Err(DiskError::Corrupt { .. })));
@@ -271,7 +269,7 @@ fn newer_versions_and_records_are_refused() {
         let offset = ends[3];
         bytes[offset + field] = value;
         let place = u32::try_from(offset).unwrap().to_le_bytes();
-        let head = crc32c::crc32c_append(segment::seed(&bytes[..SEGMENT_HEADER]), &place);
+        let head = crc32c::crc32c_append(wal::seed(&bytes[..SEGMENT_HEADER]), &place);
         let crc = crc32c::crc32c_append(head, &bytes[offset + 4..offset + HEADER_BYTES]);
         bytes[offset..offset + 4].copy_from_slice(&crc.to_le_bytes());
         fs::write(scratch.segment(1), bytes).unwrap();
@@ -288,10 +286,10 @@ fn newer_versions_and_records_are_refused() {
 
     let member = scratch.data().join("member");
     let text = fs::read_to_string(&member).unwrap();
-    fs::write(&member, text.replace("berth-data 1", "berth-data 3")).unwrap();
+    fs::write(&member, text.replace("berth-data 1", "berth-data 4")).unwrap();
     assert!(matches!(
         scratch.try_open(),
-        Err(DiskError::Version { found: 3, .. })
+        Err(DiskError::Version { found: 4, .. })
     ));
     fs::write(&member, text.replace("cluster ", "cluster 1")).unwrap();
     assert!(matches!(scratch.try_open(), Err(DiskError::Corrupt { path, .. }) if path == member));
@@ -321,8 +319,8 @@ fn arbitrary_bytes_do_no_harm() {
 
 #[test]
 fn well_formed_records_with_arbitrary_contents_do_no_harm() {
-    let header = segment::header(1, 42);
-    let seed = segment::seed(&header);
+    let header = wal::header(1, 42);
+    let seed = wal::seed(&header);
     for round in 0..2000 {
         let mut next = noise(round);
         let mut bytes = header.to_vec();
@@ -345,7 +343,7 @@ fn well_formed_records_with_arbitrary_contents_do_no_harm() {
                 synced: u32::try_from(next() % 400).unwrap(),
                 last: !next().is_multiple_of(3),
             };
-            record::write(&mut bytes, &any, &place);
+            wal::write_record(&mut bytes, &any, &place);
         }
         bytes.resize(bytes.len() + 100, byte(next()));
         // Whatever it answers, it answers.

@@ -1,11 +1,9 @@
 //! Segments and data directories of any bytes: never a panic, never a record that was not written at its place.
 
 use super::*;
-use crate::disk::record::{self, HEADER_BYTES, Kind, Place, Record};
-use crate::disk::replay::Replay;
-use crate::disk::segment::{self, SEGMENT_HEADER};
 use crate::mutate::{Mutator, Naming, Noise, ROUNDS, corpus, rounds};
 use berth_replica::encode_entry;
+use berth_replica::wal::{self, HEADER_BYTES, Kind, Place, Record, Replay, SEGMENT_HEADER, WalError};
 
 /// Data directories that are damaged and opened; each costs some file system calls.
 const DIRECTORIES: u64 = 400;
@@ -48,8 +46,8 @@ fn batches(sealed: bool) -> Vec<Vec<Record>> {
 
 /// The bytes of a segment in which each batch was durable before the next.
 fn segment_of(salt: u64, batches: &[Vec<Record>], zeros: usize) -> Vec<u8> {
-    let mut bytes = segment::header(1, salt).to_vec();
-    let seed = segment::seed(&bytes);
+    let mut bytes = wal::header(1, salt).to_vec();
+    let seed = wal::seed(&bytes);
     for batch in batches {
         let synced = u32::try_from(bytes.len()).unwrap();
         for (number, record) in batch.iter().enumerate() {
@@ -59,7 +57,7 @@ fn segment_of(salt: u64, batches: &[Vec<Record>], zeros: usize) -> Vec<u8> {
                 synced,
                 last: number + 1 == batch.len(),
             };
-            record::write(&mut bytes, record, &place);
+            wal::write_record(&mut bytes, record, &place);
         }
     }
     bytes.resize(bytes.len() + zeros, 0);
@@ -67,10 +65,10 @@ fn segment_of(salt: u64, batches: &[Vec<Record>], zeros: usize) -> Vec<u8> {
 }
 
 /// All that is read of a segment, and what it amounts to.
-fn scan(bytes: &[u8]) -> Result<(Vec<Said>, Replay), DiskError> {
+fn scan(bytes: &[u8]) -> Result<(Vec<Said>, Replay), WalError> {
     let path = Path::new("segment");
-    let seed = segment::check_header(path, 1, bytes)?;
-    let scan = segment::scan(path, seed, bytes)?;
+    let seed = wal::check_header(path, 1, bytes)?;
+    let scan = wal::scan(path, seed, bytes)?;
     let mut replay = Replay::default();
     for found in &scan.records {
         replay.take(path, found)?;
@@ -158,7 +156,7 @@ fn reseal(bytes: &mut [u8], seed: u32, at: usize, length: usize) {
 fn records_with_right_checksums_and_wrong_contents_do_no_harm() {
     let batches = batches(false);
     let whole = segment_of(7, &batches, 64);
-    let seed = segment::seed(&whole[..SEGMENT_HEADER]);
+    let seed = wal::seed(&whole[..SEGMENT_HEADER]);
     let mut places = Vec::new();
     let mut at = SEGMENT_HEADER;
     for record in batches.iter().flatten() {

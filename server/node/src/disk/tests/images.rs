@@ -1,6 +1,7 @@
 //! Images: published whole, checked before use, two of them kept together with the log they need.
 
 use super::*;
+use berth_replica::wal::Images as _;
 
 fn save(disk: &Disk, mark: &SnapshotMark, store: &Store) {
     disk.snapshots().save(mark, store).unwrap();

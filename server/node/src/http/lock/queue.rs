@@ -124,6 +124,11 @@ impl<'a> Queue<'a> {
         Ok(Queue { handle, directory })
     }
 
+    /// The key of the queue.
+    pub(crate) fn path(&self) -> &[u8] {
+        self.directory.as_bytes()
+    }
+
     /// Who has the lock; an error if it never was taken.
     pub(crate) async fn holder(&self) -> Result<Option<Place>, Failure> {
         self.handle.quorum_read().await??;

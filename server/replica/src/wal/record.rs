@@ -1,13 +1,14 @@
 //! One record of the log: a header with two checksums, and data. Checksums begin with the segment's seed and cover the
 //! place, so a record counts only where it was written, in the life of the segment it was written for.
 
-use berth_replica::{HardState, SnapshotMark};
+use crate::effect::SnapshotMark;
+use raft::eraftpb::HardState;
 
-/// Checksum of the header, checksum of the data, length, synced, kind, flags (4 bytes each), index, term (8 each).
-pub(super) const HEADER_BYTES: usize = 40;
+/// The bytes of a record's header: checksum of the header, checksum of the data, length, synced, kind, flags (4 bytes each), index, term (8 each).
+pub const HEADER_BYTES: usize = 40;
 
 /// Records begin at multiples of this, so that a search for one needs to look at few places.
-pub(super) const ALIGN: usize = 8;
+pub const ALIGN: usize = 8;
 
 /// The last record of a batch; without it the batch was not written whole and counts for nothing.
 const FLAG_LAST: u32 = 1;
@@ -16,8 +17,10 @@ const HARD_STATE_BYTES: usize = 24;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// A log entry.
     Entry,
+    /// Term, vote and commit.
     HardState,
     /// An image took the place of everything before.
     Mark,
@@ -38,15 +41,20 @@ impl Kind {
 
 /// A record to write.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) kind: Kind,
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) data: Vec<u8>,
+pub struct Record {
+    /// What it says.
+    pub kind: Kind,
+    /// Of an entry or a mark.
+    pub index: u64,
+    /// Of an entry or a mark.
+    pub term: u64,
+    /// What the kind asks for.
+    pub data: Vec<u8>,
 }
 
 impl Record {
-    pub(super) fn hard_state(state: &HardState) -> Record {
+    /// Term, vote and commit.
+    pub fn hard_state(state: &HardState) -> Record {
         let mut data = Vec::with_capacity(HARD_STATE_BYTES);
         for number in [state.term, state.vote, state.commit] {
             data.extend_from_slice(&number.to_le_bytes());
@@ -59,7 +67,8 @@ impl Record {
         }
     }
 
-    pub(super) fn mark(mark: &SnapshotMark) -> Record {
+    /// An image takes the place of everything before.
+    pub fn mark(mark: &SnapshotMark) -> Record {
         Record {
             kind: Kind::Mark,
             index: mark.index,
@@ -68,7 +77,8 @@ impl Record {
         }
     }
 
-    pub(super) fn seal() -> Record {
+    /// The end of a segment.
+    pub fn seal() -> Record {
         Record {
             kind: Kind::Seal,
             index: 0,
@@ -78,7 +88,7 @@ impl Record {
     }
 
     /// Its bytes in the log.
-    pub(super) fn stored(&self) -> usize {
+    pub fn stored(&self) -> usize {
         stored(self.data.len())
     }
 }
@@ -99,19 +109,20 @@ pub(super) fn stored(data: usize) -> usize {
 }
 
 /// Where a record is put.
-pub(super) struct Place {
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
     /// Of the segment.
-    pub(super) seed: u32,
+    pub seed: u32,
     /// Where in the segment the record begins.
-    pub(super) offset: u32,
+    pub offset: u32,
     /// Up to here the segment was durable before the record's batch was written.
-    pub(super) synced: u32,
+    pub synced: u32,
     /// Whether the batch ends with it.
-    pub(super) last: bool,
+    pub last: bool,
 }
 
 /// Adds a record's bytes.
-pub(super) fn write(out: &mut Vec<u8>, record: &Record, place: &Place) {
+pub fn write(out: &mut Vec<u8>, record: &Record, place: &Place) {
     let start = out.len();
     let length = u32::try_from(record.data.len()).expect("an entry is bounded far below 4 GiB");
     let padding = record.data.len().next_multiple_of(ALIGN) - record.data.len();
@@ -136,19 +147,23 @@ fn begin(seed: u32, offset: u32) -> u32 {
 
 /// The header of a record, once its checksum is found right.
 #[derive(Debug)]
-pub(super) struct Header {
+pub struct Header {
     data_crc: u32,
     length: usize,
-    pub(super) synced: usize,
-    pub(super) kind: u32,
+    /// Up to here the segment was durable before the record's batch was written.
+    pub synced: usize,
+    /// The number of its kind.
+    pub kind: u32,
     flags: u32,
-    pub(super) index: u64,
-    pub(super) term: u64,
+    /// Of an entry or a mark.
+    pub index: u64,
+    /// Of an entry or a mark.
+    pub term: u64,
 }
 
 impl Header {
     /// The header at a place of a segment; none where no record begins.
-    pub(super) fn at(segment: &[u8], seed: u32, offset: usize) -> Option<Header> {
+    pub fn at(segment: &[u8], seed: u32, offset: usize) -> Option<Header> {
         let bytes = segment.get(offset..offset.checked_add(HEADER_BYTES)?)?;
         let kind = u32_at(bytes, 16)?;
         // Zeros are no record, whatever their checksum.
@@ -171,7 +186,7 @@ impl Header {
     }
 
     /// The data that belongs to a header; none when it is not what was written.
-    pub(super) fn data<'a>(&self, segment: &'a [u8], seed: u32, offset: usize) -> Option<&'a [u8]> {
+    pub fn data<'a>(&self, segment: &'a [u8], seed: u32, offset: usize) -> Option<&'a [u8]> {
         let start = offset.checked_add(HEADER_BYTES)?;
         let padded = segment.get(start..offset.checked_add(stored(self.length))?)?;
         let crc = crc32c::crc32c_append(begin(seed, u32::try_from(offset).ok()?), padded);
@@ -181,12 +196,13 @@ impl Header {
         padded.get(..self.length)
     }
 
-    pub(super) fn stored(&self) -> usize {
+    /// Its bytes in the log.
+    pub fn stored(&self) -> usize {
         stored(self.length)
     }
 
     /// What it is and whether it ends a batch; none when a newer version wrote it.
-    pub(super) fn known(&self) -> Option<(Kind, bool)> {
+    pub fn known(&self) -> Option<(Kind, bool)> {
         let kind = match self.kind {
             1 => Kind::Entry,
             2 => Kind::HardState,

@@ -1,22 +1,22 @@
 //! One segment of the log as bytes: its header, and the reading of its records with the judgement of its tail.
 
-use crate::disk::error::{DiskError, corrupt};
-use crate::disk::record::{ALIGN, Header, Kind, u32_at, u64_at};
+use crate::wal::error::{WalError, corrupt};
+use crate::wal::record::{ALIGN, Header, Kind, u32_at, u64_at};
 use std::path::{Path, PathBuf};
 
-/// Magic (8 bytes), version, checksum (4 each), number, salt (8 each).
-pub(super) const SEGMENT_HEADER: usize = 32;
+/// The bytes of a segment's header: magic (8 bytes), version, checksum (4 each), number, salt (8 each).
+pub const SEGMENT_HEADER: usize = 32;
 
 const MAGIC: &[u8; 8] = b"BERTHLOG";
 
 /// How segments and records are laid out. Another number is refused.
-pub(super) const SEGMENT_VERSION: u32 = 1;
+pub const SEGMENT_VERSION: u32 = 1;
 
 /// The largest segment that is read. Segments are 16 MiB; only one with an entry larger than a segment grows beyond.
-pub(super) const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+pub const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 
 /// The header of a segment. The salt is random: no value stored by a client can look like a record of it.
-pub(super) fn header(number: u64, salt: u64) -> [u8; SEGMENT_HEADER] {
+pub fn header(number: u64, salt: u64) -> [u8; SEGMENT_HEADER] {
     let mut bytes = [0; SEGMENT_HEADER];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
@@ -28,17 +28,17 @@ pub(super) fn header(number: u64, salt: u64) -> [u8; SEGMENT_HEADER] {
 }
 
 /// What the checksums of a segment's records begin with.
-pub(super) fn seed(header: &[u8]) -> u32 {
+pub fn seed(header: &[u8]) -> u32 {
     crc32c::crc32c(header)
 }
 
 /// Where a segment stands.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.wal"))
 }
 
 /// The number in a segment's name; none for other files.
-pub(super) fn number(path: &Path) -> Option<u64> {
+pub fn number(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".wal")?;
     u64::from_str_radix(name, 16)
         .ok()
@@ -47,12 +47,12 @@ pub(super) fn number(path: &Path) -> Option<u64> {
 }
 
 /// Whether nothing was ever written to it.
-pub(super) fn is_blank(bytes: &[u8]) -> bool {
+pub fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
 /// The seed of a segment, its header being right.
-pub(super) fn check_header(path: &Path, number: u64, bytes: &[u8]) -> Result<u32, DiskError> {
+pub fn check_header(path: &Path, number: u64, bytes: &[u8]) -> Result<u32, WalError> {
     let damaged = |reason| corrupt(path, 0, reason);
     let head = bytes
         .get(..SEGMENT_HEADER)
@@ -62,7 +62,7 @@ pub(super) fn check_header(path: &Path, number: u64, bytes: &[u8]) -> Result<u32
     }
     let version = u32_at(head, 8).unwrap_or(0);
     if version != SEGMENT_VERSION {
-        return Err(DiskError::Version {
+        return Err(WalError::Version {
             path: path.to_path_buf(),
             found: version.into(),
             known: SEGMENT_VERSION.into(),
@@ -77,32 +77,37 @@ pub(super) fn check_header(path: &Path, number: u64, bytes: &[u8]) -> Result<u32
 
 /// A record that was found, with its place.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
-    pub(super) kind: Kind,
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) data: &'a [u8],
-    pub(super) offset: usize,
+pub struct Found<'a> {
+    /// What it says.
+    pub kind: Kind,
+    /// Of an entry or a mark.
+    pub index: u64,
+    /// Of an entry or a mark.
+    pub term: u64,
+    /// What the kind asks for.
+    pub data: &'a [u8],
+    /// Where it begins.
+    pub offset: usize,
 }
 
 /// What a segment holds.
 #[derive(Debug)]
-pub(super) struct Scan<'a> {
+pub struct Scan<'a> {
     /// Of whole batches, in order.
-    pub(super) records: Vec<Found<'a>>,
+    pub records: Vec<Found<'a>>,
     /// The whole batches end here.
-    pub(super) end: usize,
+    pub end: usize,
     /// The segment was closed: the log goes on in the next.
-    pub(super) sealed: bool,
+    pub sealed: bool,
     /// Something other than zeros follows.
-    pub(super) dirty: bool,
+    pub dirty: bool,
     /// Some record was ever written, whole or not.
-    pub(super) used: bool,
+    pub used: bool,
 }
 
 /// Reads a segment. What follows the last whole batch is a write that the system did not finish, unless a later record
 /// tells that the place was durable before: that is damage.
-pub(super) fn scan<'a>(path: &Path, seed: u32, bytes: &'a [u8]) -> Result<Scan<'a>, DiskError> {
+pub fn scan<'a>(path: &Path, seed: u32, bytes: &'a [u8]) -> Result<Scan<'a>, WalError> {
     let mut scan = Scan {
         records: Vec::new(),
         end: SEGMENT_HEADER,
@@ -117,7 +122,7 @@ pub(super) fn scan<'a>(path: &Path, seed: u32, bytes: &'a [u8]) -> Result<Scan<'
         && let Some(data) = header.data(bytes, seed, at)
     {
         let Some((kind, last)) = header.known() else {
-            return Err(DiskError::Record {
+            return Err(WalError::Record {
                 path: path.to_path_buf(),
                 offset: at as u64,
                 kind: header.kind,
@@ -144,7 +149,7 @@ pub(super) fn scan<'a>(path: &Path, seed: u32, bytes: &'a [u8]) -> Result<Scan<'
     Ok(scan)
 }
 
-fn judge_tail(path: &Path, seed: u32, bytes: &[u8], scan: &mut Scan<'_>) -> Result<(), DiskError> {
+fn judge_tail(path: &Path, seed: u32, bytes: &[u8], scan: &mut Scan<'_>) -> Result<(), WalError> {
     let tail = bytes.get(scan.end..).unwrap_or_default();
     scan.dirty = !is_blank(tail);
     if !scan.dirty {

@@ -1,0 +1,212 @@
+//! What has become of a run: launched, failed, ended, cleaned up, removed.
+
+use std::sync::Arc;
+
+use berth_plan::Plan;
+
+use super::EventLoop;
+use crate::actions::mac_of;
+use crate::container::{Address, Container, Place, PublishedAt, Status};
+use crate::error::{LaunchFailure, LaunchFailureKind};
+use crate::handle::{Ended, Launched};
+use crate::lifecycle::{self, Phase};
+
+impl EventLoop {
+    pub(super) fn launch(&mut self, container: &Arc<Container>) {
+        let place = self.check_joined(container);
+        let place = match place.and_then(|()| self.choose_place(container)) {
+            Ok(place) => place,
+            Err(failure) => return self.launch_failed(&container.id, &failure),
+        };
+        self.note(&container.id, |container| container.run.place = Some(place));
+        if let Some(entry) = self.containers.get_mut(&container.id) {
+            entry.early_exit = None;
+        }
+        let container = Arc::clone(&self.containers[&container.id].container);
+        self.actions.launch(&container);
+    }
+
+    fn choose_place(&mut self, container: &Container) -> Result<Place, LaunchFailure> {
+        if !self.actions.wants_address(&container.spec) {
+            return Ok(Place {
+                endpoint: None,
+                ports: Vec::new(),
+            });
+        }
+        let address = self.pool.allocate().ok_or_else(|| LaunchFailure {
+            message: format!(
+                "network bridge: no free address for container \"{}\"",
+                container.name
+            ),
+            kind: LaunchFailureKind::Host,
+        })?;
+        let endpoint = Address {
+            address,
+            prefix_len: self.subnet.prefix_len,
+            gateway: self.subnet.gateway(),
+            mac: mac_of(address).map(|byte| format!("{byte:02x}")).join(":"),
+        };
+        Ok(Place {
+            endpoint: Some(endpoint),
+            ports: Vec::new(),
+        })
+    }
+
+    /// What a launch will do to the host is on record before it does it, so that it can be undone after a crash.
+    pub(super) fn planned(&mut self, id: &str, plan: Plan, ports: Vec<PublishedAt>) {
+        if !self.containers.contains_key(id) {
+            return;
+        }
+        let saved = self.update(id, |container| {
+            container.run.plan = Some(plan);
+            if let Some(place) = &mut container.run.place {
+                place.ports = ports;
+            }
+        });
+        self.log_unsaved(id, saved);
+    }
+
+    pub(super) fn launched(&mut self, id: &str, launched: Launched) {
+        if !self.containers.contains_key(id) {
+            return;
+        }
+        let restart_count = self.restarts(id, |restarts| restarts.count());
+        self.begin_health(id);
+        let saved = self.update(id, |container| {
+            let run = &mut container.run;
+            run.restart_count = restart_count;
+            run.held = false;
+            run.status = Status::Running;
+            run.pid = launched.pid;
+            run.exit_code = 0;
+            run.error.clear();
+            run.oom_killed = false;
+            run.paused = false;
+            run.started_at = launched.started_at;
+        });
+        self.log_unsaved(id, saved);
+        self.containers[id].run.send_modify(|run| run.running = true);
+        self.publish_registrations();
+        self.step(id, lifecycle::Input::Launched);
+        self.arm_probe(id);
+        if let Some(exit) = self
+            .containers
+            .get_mut(id)
+            .and_then(|entry| entry.early_exit.take())
+        {
+            self.exited(id, exit);
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, id: &str, failure: &LaunchFailure) {
+        if !self.containers.contains_key(id) {
+            return;
+        }
+        self.release_place(id);
+        let saved = self.update(id, |container| {
+            container.run.plan = None;
+            container.run.exit_code = failure.kind.exit_code();
+            container.run.error.clone_from(&failure.message);
+        });
+        self.log_unsaved(id, saved);
+        // Whoever waits for the next exit of a container that never starts would wait for ever.
+        self.containers[id].run.send_modify(|run| {
+            run.exits += 1;
+            run.exit_code = failure.kind.exit_code();
+        });
+        self.step(id, lifecycle::Input::LaunchFailed);
+    }
+
+    pub(super) fn exited(&mut self, id: &str, exit: Ended) {
+        let Some(entry) = self.containers.get_mut(id) else {
+            return;
+        };
+        if entry.life.phase() == Phase::Starting {
+            entry.early_exit = Some(exit);
+            return;
+        }
+        if entry.life.phase() != Phase::Running {
+            return;
+        }
+        let duration = exit.finished_at - entry.container.run.started_at;
+        entry.life.restarts().ended(exit.code, duration);
+        // The end of the engine is no wish of the user's.
+        let held = entry.life.restarts().is_held() && !self.closed;
+        self.end_health(id);
+        let saved = self.update(id, |container| {
+            container.run.held = held;
+            container.run.status = Status::Exited;
+            container.run.pid = 0;
+            container.run.paused = false;
+            container.run.exit_code = exit.code;
+            container.run.oom_killed = exit.oom_killed;
+            container.run.finished_at = exit.finished_at;
+        });
+        self.log_unsaved(id, saved);
+        self.publish_registrations();
+        let entry = &self.containers[id];
+        let container = Arc::clone(&entry.container);
+        if exit.oom_killed {
+            self.tell(&container, "oom", []);
+        }
+        self.tell(&container, "die", [("exitCode", exit.code.to_string())]);
+        self.containers[id].run.send_modify(|run| {
+            run.running = false;
+            run.exits += 1;
+            run.exit_code = exit.code;
+        });
+        self.step(id, lifecycle::Input::Exited);
+    }
+
+    pub(super) fn cleaned(&mut self, id: &str) {
+        let Some(entry) = self.containers.get(id) else {
+            return;
+        };
+        let container = Arc::clone(&entry.container);
+        self.tell_network(&container, "disconnect");
+        // The address is given away when its network is gone.
+        let saved = self.update(id, |container| {
+            container.run.place = None;
+            container.run.plan = None;
+        });
+        self.log_unsaved(id, saved);
+        self.step(id, lifecycle::Input::Cleaned);
+    }
+
+    pub(super) fn erased(&mut self, id: &str, done: bool) {
+        if !self.containers.contains_key(id) {
+            return;
+        }
+        if !done {
+            self.note(id, |container| container.run.status = Status::Dead);
+            return self.step(id, lifecycle::Input::EraseFailed);
+        }
+        if let Err(error) = self.records.remove(id) {
+            tracing::error!(container = id, %error, "the record of a removed container could not be removed");
+        }
+        let entry = &self.containers[id];
+        let container = Arc::clone(&entry.container);
+        self.names.release(&container.name);
+        self.execs.forget_container(id);
+        self.tell(&container, "destroy", []);
+        self.step(id, lifecycle::Input::Erased);
+        // Whoever waits for the removal finds the volumes gone too.
+        if container.host_config.auto_remove {
+            self.drop_anonymous(&container);
+        }
+        if let Some(entry) = self.containers.remove(id) {
+            entry.run.send_modify(|run| run.removed = true);
+        }
+    }
+
+    fn release_place(&mut self, id: &str) {
+        let place = self
+            .containers
+            .get(id)
+            .and_then(|entry| entry.container.run.place.clone());
+        if let Some(endpoint) = place.and_then(|place| place.endpoint) {
+            self.pool.release(endpoint.address);
+        }
+        self.note(id, |container| container.run.place = None);
+    }
+}
