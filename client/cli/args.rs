@@ -2,11 +2,15 @@
 
 mod auth;
 mod cert;
+mod changes;
 mod containers;
+mod figures;
+mod groups;
 pub(crate) mod etcd;
 mod keys;
 mod operations;
 mod servers;
+mod sessions;
 mod tls;
 
 use std::net::SocketAddr;
@@ -16,18 +20,28 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use auth::{
     AccessArgs, AuthArgs, AuthCommand, RoleArgs, RoleChangeArgs, RoleCommand, UserArgs, UserCommand,
 };
-pub(crate) use cert::{CertArgs, CertCommand, LeafArgs};
-pub(crate) use containers::{
-    ImagesArgs, ImportArgs, InspectArgs, KillArgs, LogsArgs, PsArgs, RestartArgs, RmiArgs, RunArgs,
-    StartArgs, StopArgs,
+pub(crate) use changes::{
+    CommitArgs, CpArgs, DiffArgs, ExportContainerArgs, PortArgs, RenameArgs, TagArgs, UpdateContainerArgs,
 };
+pub(crate) use cert::{CertArgs, CertCommand, LeafArgs};
+pub(crate) use figures::{PauseArgs, StatsArgs, TopArgs, UnpauseArgs};
+pub(crate) use containers::{
+    ImagesArgs, ImportArgs, InspectArgs, KillArgs, PsArgs, RestartArgs, RmiArgs, RunArgs, StopArgs,
+};
+pub(crate) use groups::{
+    ContainerArgs, ContainerCommand, ImageArgs, ImageCommand, ListArgs, MoreCommand, NamesArgs, NetworkArgs,
+    NetworkCommand,
+    NetworkCreateArgs, PruneArgs, RemoveArgs, SystemArgs, SystemCommand, SystemPruneArgs, VolumeArgs,
+    VolumeCommand, VolumeCreateArgs,
+};
+pub(crate) use sessions::{AttachArgs, EventsArgs, ExecArgs, LogsArgs, StartArgs, WaitArgs};
 pub(crate) use keys::{
     DirArgs, ElectArgs, ExecWatchArgs, ExportArgs, GetArgs, HealthArgs, ImportWords, LockArgs, LsArgs,
     MemberArgs, MemberCommand, MkArgs, RmArgs, RmdirArgs, SetArgs, StoreClient, TreeArgs, UpdateArgs,
     WatchArgs, duration,
 };
 pub(crate) use operations::{BackupArgs, ProxyArgs, RestoreArgs};
-pub(crate) use tls::{StoreTlsFlags, TlsFlags};
+pub(crate) use tls::{ApiTls, GatewayTlsFlags, StoreTlsFlags, TlsFlags};
 pub(crate) use servers::{DemoArgs, DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
 
 /// Service discovery and containers in one binary.
@@ -78,7 +92,7 @@ pub(crate) struct Global {
         help_heading = "Connections"
     )]
     pub(crate) dns_server: Option<SocketAddr>,
-    /// The engine: unix:///path or tcp://host:port
+    /// The engine: unix:///path or tcp://host:port, the latter with --tlsverify as a rule
     #[arg(
         short = 'H',
         long,
@@ -89,6 +103,11 @@ pub(crate) struct Global {
         help_heading = "Connections"
     )]
     pub(crate) host: String,
+    /// Whether --host stands on the command line.
+    #[arg(skip)]
+    pub(crate) host_typed: bool,
+    #[command(flatten)]
+    pub(crate) tls: ApiTls,
     /// Text for people, text with the numbers of a key, or JSON documents
     #[arg(
         short = 'o',
@@ -159,6 +178,8 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     Import(ImportWords),
     Rmi(RmiArgs),
+    #[command(flatten)]
+    More(MoreCommand),
 
     Set(SetArgs),
     Get(GetArgs),

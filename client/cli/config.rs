@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use berth_engine::EngineConfig;
+use berth_engine::{EngineConfig, TcpConfig};
 use berth_node::{ClientLimits, InitialCluster, NodeConfig, NodeTls, SrvDiscovery};
 use berth_sdk::EtcdClient;
 
-use crate::args::{EngineFlags, StoreFlags};
+use crate::args::{ApiTls, EngineFlags, Global, StoreFlags};
 use crate::system::VERSION;
 use crate::tls::Kind;
 use crate::{etcd, log};
@@ -141,7 +141,7 @@ pub(crate) fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr
 }
 
 /// The settings of an engine.
-pub(crate) fn engine(flags: &EngineFlags, data_dir: &Path) -> anyhow::Result<EngineConfig> {
+pub(crate) fn engine(global: &Global, flags: &EngineFlags, data_dir: &Path) -> anyhow::Result<EngineConfig> {
     let socket = flags.socket.strip_prefix("unix://").unwrap_or(&flags.socket);
     if !socket.starts_with('/') {
         bail!("--socket {:?}: it must be an absolute path", flags.socket);
@@ -151,6 +151,7 @@ pub(crate) fn engine(flags: &EngineFlags, data_dir: &Path) -> anyhow::Result<Eng
         run_dir: absolute(&flags.run_dir)?,
         socket: PathBuf::from(socket),
         socket_group: flags.socket_group.clone(),
+        tcp: tcp(global, flags)?,
         executable: executable()?,
         bridge: flags.bridge.clone(),
         subnet: flags.subnet.clone(),
@@ -159,6 +160,34 @@ pub(crate) fn engine(flags: &EngineFlags, data_dir: &Path) -> anyhow::Result<Eng
         version: VERSION.to_owned(),
         git_commit: option_env!("BERTH_GIT_COMMIT").unwrap_or_default().to_owned(),
     })
+}
+
+/// The TCP ports of an engine: those of --listen, and one of --host where it was typed, as dockerd has it.
+fn tcp(global: &Global, flags: &EngineFlags) -> anyhow::Result<Option<TcpConfig>> {
+    let mut texts: Vec<&str> = flags.listen.iter().map(String::as_str).collect();
+    if global.host_typed {
+        texts.push(&global.host);
+    }
+    let mut listen = Vec::new();
+    for text in texts.into_iter().map(str::trim).filter(|text| !text.is_empty()) {
+        let Some(place) = text.strip_prefix("tcp://") else {
+            bail!("--listen {text:?}: it must be tcp://HOST:PORT; the unix socket is that of --socket");
+        };
+        listen.extend(addresses("--listen", place)?);
+    }
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let ApiTls { tlsverify, .. } = &flags.tls;
+    if !tlsverify {
+        bail!(
+            "--listen tcp://{}: it needs --tlsverify, with --tlscacert, --tlscert and --tlskey: whoever reaches the API is \
+             root on this host",
+            listen[0]
+        );
+    }
+    let tls = flags.tls.for_server()?;
+    Ok(Some(TcpConfig { listen, tls }))
 }
 
 /// Mounts and sockets outlive the working directory of this process.

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path;
 
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use toml::de::{DeTable, DeValue};
 
 use crate::args::{self, Cli};
@@ -34,7 +35,7 @@ impl From<clap::Error> for Unread {
 
 /// Reads the words, the environment and the file that they name.
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Unread> {
-    let cli = Cli::try_parse_from(words)?;
+    let cli = with_sources(Cli::command().try_get_matches_from(words)?)?;
     let Some((server, file)) = named(&cli) else {
         return Ok(cli);
     };
@@ -47,7 +48,14 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Unread> {
         }
         command
     });
-    Ok(Cli::from_arg_matches(&command.try_get_matches_from(words)?)?)
+    Ok(with_sources(command.try_get_matches_from(words)?)?)
+}
+
+/// The words, and whether those that mean two things were typed: a variable for clients moves no server.
+fn with_sources(matches: ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.host_typed = matches.value_source("host") == Some(ValueSource::CommandLine);
+    Ok(cli)
 }
 
 /// The server that is started, and its file.

@@ -1,136 +1,33 @@
-//! run, ps, logs, start, stop, restart, kill, rm, inspect; texts and exit codes are docker's.
+//! ps, stop, restart, kill, rm, inspect, and what all commands for containers share; texts and exit codes are docker's.
 
-use std::fs::File;
-use std::io::{self, Write};
+pub(crate) mod files;
+pub(crate) mod join;
+pub(crate) mod looks;
+mod moments;
+pub(crate) mod run;
+mod session;
 
-use berth_sdk::{
-    AttachStreams, Attached, AttachedInput, Endpoint, EngineClient, ListOptions, LogsOptions, SdkError,
-    WaitCondition,
-};
+use berth_sdk::{Endpoint, EngineClient, ListOptions, SdkError};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::args::{
-    Global, InspectArgs, KillArgs, LogsArgs, Output, PsArgs, RestartArgs, RmArgs, RunArgs, StartArgs,
-    StopArgs,
-};
-use crate::exit::{self, ENGINE_REFUSES, Failure, Outcome};
+use crate::args::{Global, InspectArgs, KillArgs, Output, PsArgs, RestartArgs, RmArgs, StopArgs};
+use crate::exit::{self, Failure, Outcome};
 use crate::output::{self, Width};
-use crate::run_request::{Surroundings, create_request};
-use crate::terminal::{Forwarded, print, print_line, tell, write_frame};
+use crate::terminal::{print, print_line, tell};
 
-/// What is read of standard input at a time.
-const INPUT_PIECE: usize = 32 * 1024;
+/// The ports of the Engine API, as everywhere.
+const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
 
 /// The client of the engine named on the command line.
 pub(crate) fn client(global: &Global) -> Result<EngineClient, Failure> {
-    Ok(EngineClient::new(Endpoint::parse(&global.host, Some(2375))?))
-}
-
-fn refused(error: impl Into<anyhow::Error>) -> Failure {
-    Failure::new(ENGINE_REFUSES, error)
-}
-
-pub(crate) async fn run(global: &Global, args: RunArgs) -> Outcome {
-    let around = Surroundings {
-        variable: &|name| std::env::var(name).ok(),
-        file: &|path| std::fs::read_to_string(path),
-    };
-    let request = create_request(&args, &around).map_err(refused)?;
-    let client = client(global).map_err(|failure| Failure {
-        code: ENGINE_REFUSES,
-        ..failure
-    })?;
-    // Made first: a file that is there already must not cost a container.
-    let cidfile = args
-        .cidfile
-        .as_ref()
-        .map(File::create_new)
-        .transpose()
-        .map_err(refused)?;
-    let created = client
-        .create(args.name.as_deref(), &request)
-        .await
-        .map_err(refused)?;
-    for warning in &created.warnings {
-        tell(&format!("warning: {warning}"));
+    let tls = global.tls.for_client()?;
+    let port = if tls.is_some() { TLS_PORT } else { PLAIN_PORT };
+    let mut endpoint = Endpoint::parse(&global.host, Some(port))?;
+    if let Endpoint::Tcp { tls: secure, .. } = &mut endpoint {
+        *secure |= tls.is_some();
     }
-    if let Some(mut file) = cidfile {
-        file.write_all(created.id.as_bytes()).map_err(refused)?;
-    }
-    if !args.detach {
-        return foreground(&client, &created.id, &args).await;
-    }
-    client.start(&created.id).await.map_err(exit::start)?;
-    match global.output {
-        Output::Json => print_line(&json!({ "Id": created.id }).to_string())?,
-        Output::Text => print_line(&created.id)?,
-    }
-    Ok(0)
-}
-
-/// Attach and wait come before the start, so that neither output nor end can be missed.
-async fn foreground(client: &EngineClient, id: &str, args: &RunArgs) -> Outcome {
-    let mut signals = Forwarded::new().map_err(refused)?;
-    let streams = AttachStreams {
-        stdin: args.interactive,
-        stdout: true,
-        stderr: true,
-    };
-    let mut attached = client.attach(id, streams).await.map_err(refused)?;
-    let condition = if args.rm {
-        WaitCondition::Removed
-    } else {
-        WaitCondition::NextExit
-    };
-    let wait = client.wait(id, condition).await.map_err(refused)?;
-    client.start(id).await.map_err(exit::start)?;
-    let input = attached.take_input();
-    let input = tokio::spawn(feed(input, args.interactive));
-    let mut output = std::pin::pin!(copy_output(&mut attached));
-    let copied = loop {
-        tokio::select! {
-            copied = &mut output => break copied,
-            signal = signals.next() => forward(client, id, signal).await,
-        }
-    };
-    input.abort();
-    copied?;
-    let mut code = std::pin::pin!(wait.code());
-    loop {
-        tokio::select! {
-            code = &mut code => return code.map(exit::of_container).map_err(refused),
-            signal = signals.next() => forward(client, id, signal).await,
-        }
-    }
-}
-
-async fn forward(client: &EngineClient, id: &str, signal: &str) {
-    if let Err(error) = client.kill(id, Some(signal)).await {
-        tell(&format!("SIG{signal} did not reach the container: {error}"));
-    }
-}
-
-async fn copy_output(attached: &mut Attached) -> io::Result<()> {
-    while let Some(frame) = attached.next().await? {
-        write_frame(&frame)?;
-    }
-    Ok(())
-}
-
-/// Sends standard input; its end is that of the container's. Without it the input ends at once.
-async fn feed(input: Option<AttachedInput>, interactive: bool) {
-    let Some(mut input) = input else { return };
-    if interactive {
-        let mut stdin = tokio::io::stdin();
-        let mut piece = vec![0; INPUT_PIECE];
-        while let Ok(count) = stdin.read(&mut piece).await {
-            if count == 0 || input.write_all(&piece[..count]).await.is_err() || input.flush().await.is_err() {
-                break;
-            }
-        }
-    }
-    drop(input.shutdown().await);
+    Ok(EngineClient::new(endpoint).with_tls(tls))
 }
 
 pub(crate) async fn ps(global: &Global, args: PsArgs) -> Outcome {
@@ -171,47 +68,6 @@ pub(crate) fn width(full: bool) -> Width {
 pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-pub(crate) async fn logs(global: &Global, args: LogsArgs) -> Outcome {
-    let tail = match args.tail.as_str() {
-        "all" => None,
-        text => Some(
-            text.parse()
-                .map_err(|_| Failure::usage(format!("--tail {text:?}: it must be a number or all")))?,
-        ),
-    };
-    let options = LogsOptions {
-        stdout: true,
-        stderr: true,
-        follow: args.follow,
-        timestamps: args.timestamps,
-        tail,
-        since: args.since,
-        until: args.until,
-    };
-    let mut frames = client(global)?.logs(&args.container, &options).await?;
-    while let Some(frame) = frames.next().await? {
-        match global.output {
-            Output::Text => write_frame(&frame)?,
-            Output::Json => print_line(
-                &json!({
-                    "stream": if frame.stream == berth_wire::docker::Stream::Stderr { "stderr" } else { "stdout" },
-                    "log": String::from_utf8_lossy(&frame.payload),
-                })
-                .to_string(),
-            )?,
-        }
-    }
-    Ok(0)
-}
-
-pub(crate) async fn start(global: &Global, args: StartArgs) -> Outcome {
-    let client = client(global)?;
-    each(global, &args.containers, "started", async |name| {
-        client.start(name).await
-    })
-    .await
 }
 
 pub(crate) async fn stop(global: &Global, args: StopArgs) -> Outcome {

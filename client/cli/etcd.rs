@@ -3,7 +3,10 @@
 mod tls;
 pub(crate) mod urls;
 
+pub(crate) use tls::asked;
+
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -199,13 +202,7 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
             .is_some_and(|url| config::is_secure(url, false)),
         peer: settings(Kind::Peers)?,
     };
-    let peer_listen = match peers.listen.first() {
-        Some(url) => config::addresses("--listen-peer-urls", url)
-            .map_err(|error| refuse(format!("{error:#}")))?
-            .first()
-            .copied(),
-        None => None,
-    };
+    let peer_listen = peer_listen(&peers.listen)?;
     let node = NodeConfig {
         name: name.to_owned(),
         data_dir,
@@ -229,6 +226,16 @@ fn settle(line: &Line) -> Result<Settings, Refused> {
         level,
         warnings,
     })
+}
+
+/// The first address of the first URL.
+fn peer_listen(urls: &[String]) -> Result<Option<SocketAddr>, Refused> {
+    let Some(url) = urls.first() else {
+        return Ok(None);
+    };
+    let found = config::addresses("--listen-peer-urls", url);
+    let found = found.map_err(|error| refuse(format!("{error:#}")))?;
+    Ok(found.first().copied())
 }
 
 fn snapshot_count(line: &Line) -> Result<u64, Refused> {

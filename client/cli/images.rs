@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::args::{Global, ImagesArgs, ImportArgs, Output, RmiArgs};
+use crate::args::{Global, ImagesArgs, ImportArgs, Output, RmiArgs, TagArgs};
+use crate::containers::files::name_and_tag;
 use crate::containers::{client, now, width};
 use crate::exit::{self, Failure, Outcome};
 use crate::output;
@@ -120,4 +121,14 @@ pub(crate) async fn remove(global: &Global, args: RmiArgs) -> Outcome {
         }
     }
     Ok(code)
+}
+
+pub(crate) async fn tag(global: &Global, args: TagArgs) -> Outcome {
+    let (repository, tag) = name_and_tag(&args.reference);
+    let tag = tag.unwrap_or_else(|| "latest".to_owned());
+    client(global)?.tag(&args.image, &repository, &tag).await?;
+    if global.output == Output::Json {
+        print_line(&json!({ "Name": args.reference, "Action": "tagged" }).to_string())?;
+    }
+    Ok(0)
 }

@@ -16,6 +16,7 @@ mod elect;
 mod etcd;
 mod etcdctl;
 mod exit;
+mod figures;
 mod hello;
 mod images;
 mod kv;
@@ -29,6 +30,7 @@ mod run_request;
 mod serve;
 mod system;
 mod terminal;
+mod things;
 mod tls;
 mod transfer;
 
@@ -180,14 +182,14 @@ fn answer(
     runtime.block_on(async {
         match command {
             Command::Demo(args) => demo::run(*args).await,
-            Command::Dev(args) => served(serve::dev(*args).await),
+            Command::Dev(args) => served(serve::dev(global, *args).await),
             Command::Store(args) => served(serve::store(*args).await),
-            Command::Engine(args) => served(serve::engine(*args).await),
+            Command::Engine(args) => served(serve::engine(global, *args).await),
             Command::Proxy(args) => served(serve::proxy(global, &args).await),
-            Command::Run(args) => containers::run(global, *args).await,
+            Command::Run(args) => containers::run::run(global, *args).await,
             Command::Ps(args) => containers::ps(global, args).await,
-            Command::Logs(args) => containers::logs(global, args).await,
-            Command::Start(args) => containers::start(global, args).await,
+            Command::Logs(args) => containers::looks::logs(global, args).await,
+            Command::Start(args) => containers::join::start(global, args).await,
             Command::Stop(args) => containers::stop(global, args).await,
             Command::Restart(args) => containers::restart(global, args).await,
             Command::Kill(args) => containers::kill(global, args).await,
@@ -203,6 +205,7 @@ fn answer(
             Command::Import(args) if args.keys => transfer::import(&session()?, args).await,
             Command::Import(args) => images::import(global, args.image).await,
             Command::Rmi(args) => images::remove(global, args).await,
+            Command::More(command) => things::more(global, command).await,
             Command::Set(args) => kv::set(&session()?, args).await,
             Command::Get(args) => kv::get(&session()?, args).await,
             Command::Ls(args) => kv::ls(&session()?, args).await,

@@ -72,6 +72,15 @@ pub(crate) fn images(rows: &[ImageSummary], width: Width, now: i64) -> String {
     render(&table)
 }
 
+/// Lines under a head.
+pub(crate) fn columns(head: &[&str], lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = table(head);
+    for line in lines {
+        table.add_row(line);
+    }
+    render(&table)
+}
+
 /// What an engine says about itself.
 pub(crate) fn info(info: &SystemInfo) -> String {
     let lines = [

@@ -1,29 +1,36 @@
 //! `berth proxy`, and `etcd --proxy on`: a gateway without data in front of the members.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use berth_node::{InitialCluster, ProxyConfig, SrvDiscovery};
+use berth_node::{
+    CallTls, InitialCluster, InitialMember, NamedFile, ProxyConfig, ProxyTls, SrvDiscovery, TlsSettings,
+};
 
 use crate::args::etcd::{Line, Refused, refuse};
-use crate::args::{Global, ProxyArgs};
+use crate::args::{GatewayTlsFlags, Global, ProxyArgs};
 use crate::config;
+use crate::etcd;
 use crate::etcd::urls::Urls;
+use crate::tls::Kind;
 
 /// What `--endpoints` is when nobody said it.
 const USUAL_ENDPOINT: &str = "http://127.0.0.1:2379";
 
 /// The settings of `berth proxy`.
 pub(crate) fn settings(global: &Global, args: &ProxyArgs) -> anyhow::Result<ProxyConfig> {
-    let mut listen = Vec::new();
+    let (mut listen, mut listen_tls) = (Vec::new(), Vec::new());
     for text in args.listen_client.iter().filter(|text| !text.trim().is_empty()) {
-        if text.trim().starts_with("https://") {
-            bail!("--listen-client {text:?}: the gateway serves http only");
+        let found = config::addresses("--listen-client", text)?;
+        if config::is_secure(text, args.tls.cert_file.is_some()) {
+            listen_tls.extend(found);
+        } else {
+            listen.extend(found);
         }
-        listen.extend(config::addresses("--listen-client", text)?);
     }
+    let own = [&listen[..], &listen_tls[..]].concat();
     let initial = args
         .initial_cluster
         .as_deref()
@@ -34,16 +41,19 @@ pub(crate) fn settings(global: &Global, args: &ProxyArgs) -> anyhow::Result<Prox
     let endpoints = if named && global.endpoints == USUAL_ENDPOINT {
         Vec::new()
     } else {
-        endpoints(&global.endpoints, &listen)?
+        endpoints(&global.endpoints, &own)?
     };
     let initial_cluster = initial
         .map(InitialCluster::parse)
         .transpose()?
         .unwrap_or_default();
-    check_peers(initial_cluster.iter().flat_map(|member| &member.peer_urls))?;
+    let tls = args.tls.settings();
+    check_peers(&initial_cluster, &tls.peers)?;
     let millis = |millis| Duration::from_millis(millis);
     Ok(ProxyConfig {
         listen,
+        listen_tls,
+        tls,
         endpoints,
         initial_cluster,
         discovery_srv: domain.map(|domain| SrvDiscovery {
@@ -65,9 +75,6 @@ pub(crate) fn settings(global: &Global, args: &ProxyArgs) -> anyhow::Result<Prox
 fn endpoints(list: &str, listen: &[SocketAddr]) -> anyhow::Result<Vec<String>> {
     let mut urls = Vec::new();
     for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        if text.starts_with("https://") {
-            bail!("--endpoints {text:?}: the gateway reaches members by http only");
-        }
         let found = config::addresses("--endpoints", text)?;
         if found
             .iter()
@@ -75,8 +82,12 @@ fn endpoints(list: &str, listen: &[SocketAddr]) -> anyhow::Result<Vec<String>> {
         {
             bail!("--endpoints {text:?}: it is the gateway itself (--listen-client)");
         }
-        let place = text.strip_prefix("http://").unwrap_or(text);
-        urls.push(format!("http://{}", place.trim_end_matches('/')));
+        let url = text.trim_end_matches('/');
+        urls.push(if url.contains("://") {
+            url.to_owned()
+        } else {
+            format!("http://{url}")
+        });
     }
     if urls.is_empty() {
         bail!("--endpoints: a member is needed");
@@ -84,11 +95,80 @@ fn endpoints(list: &str, listen: &[SocketAddr]) -> anyhow::Result<Vec<String>> {
     Ok(urls)
 }
 
-fn check_peers<'a>(mut urls: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
-    match urls.find(|url| !url.starts_with("http://")) {
-        Some(url) => bail!("--initial-cluster {url:?}: the gateway reaches members by http only"),
-        None => Ok(()),
+/// Members may be asked over TLS only with a certificate, which they demand from one another.
+fn check_peers(members: &[InitialMember], peers: &TlsSettings) -> anyhow::Result<()> {
+    let mut urls = members.iter().flat_map(|member| &member.peer_urls);
+    match urls.find(|url| url.starts_with("https://")) {
+        Some(url) if peers.cert.is_none() => {
+            bail!("--initial-cluster {url:?}: it is https, which needs --peer-cert-file")
+        }
+        Some(_) | None => Ok(()),
     }
+}
+
+fn named(flag: &'static str, path: Option<&PathBuf>) -> Option<NamedFile> {
+    path.cloned().map(|path| NamedFile { flag, path })
+}
+
+impl GatewayTlsFlags {
+    fn settings(&self) -> ProxyTls {
+        let flags = self.clone();
+        let store = &flags.store;
+        ProxyTls {
+            members: CallTls {
+                ca: named("--store-ca-file", store.store_ca_file.as_ref()),
+                cert: named("--store-cert-file", store.store_cert_file.as_ref()),
+                key: named("--store-key-file", store.store_key_file.as_ref()),
+            },
+            clients: TlsSettings {
+                cert: flags.cert_file,
+                key: flags.key_file,
+                trusted_ca: flags.trusted_ca_file,
+                demand: flags.client_cert_auth,
+                crl: flags.client_crl_file,
+                ..TlsSettings::default()
+            },
+            peers: TlsSettings {
+                cert: flags.peer_cert_file,
+                key: flags.peer_key_file,
+                trusted_ca: flags.peer_trusted_ca_file,
+                ..TlsSettings::default()
+            },
+        }
+    }
+}
+
+/// TLS of etcd's gateway: members are called with what its own clients are shown, or else with what members show each other.
+fn tls_of_etcd(line: &Line, secure: bool) -> Result<ProxyTls, Refused> {
+    let settings = |kind| {
+        let asked = etcd::asked(line, kind);
+        if asked.auto {
+            return Err(refuse("--proxy: not together with --auto-tls or --peer-auto-tls"));
+        }
+        asked.settings(kind, Path::new("")).map_err(refuse)
+    };
+    let (clients, peers) = (settings(Kind::Clients)?, settings(Kind::Peers)?);
+    let is_empty = clients.cert.is_none() && clients.trusted_ca.is_none();
+    let members = if is_empty {
+        CallTls {
+            ca: named("--peer-trusted-ca-file", peers.trusted_ca.as_ref()),
+            cert: named("--peer-cert-file", peers.cert.as_ref()),
+            key: named("--peer-key-file", peers.key.as_ref()),
+        }
+    } else {
+        CallTls {
+            ca: named("--trusted-ca-file", clients.trusted_ca.as_ref()),
+            cert: named("--cert-file", clients.cert.as_ref()),
+            key: named("--key-file", clients.key.as_ref()),
+        }
+    };
+    // A gateway that serves http only has its certificate for the members.
+    let clients = if secure { clients } else { TlsSettings::default() };
+    Ok(ProxyTls {
+        clients,
+        members,
+        peers,
+    })
 }
 
 /// Whether these words start a gateway: what the data directory was before counts before the flag, as in etcd.
@@ -101,15 +181,16 @@ pub(crate) fn is_wanted(line: &Line, data_dir: &Path) -> bool {
 pub(crate) fn of_etcd(line: &Line, data_dir: &Path) -> Result<ProxyConfig, Refused> {
     let refused = |error: anyhow::Error| refuse(format!("{error:#}"));
     let clients = Urls::of_gateway(line)?;
-    let mut listen = Vec::new();
-    if let Some(url) = clients.listen.iter().find(|url| url.starts_with("https://")) {
-        return Err(refuse(format!(
-            "--listen-client-urls {url:?}: a gateway serves http only"
-        )));
-    }
+    let (mut listen, mut listen_tls) = (Vec::new(), Vec::new());
     for url in &clients.listen {
-        listen.extend(config::addresses("--listen-client-urls", url).map_err(refused)?);
+        let found = config::addresses("--listen-client-urls", url).map_err(refused)?;
+        if config::is_secure(url, false) {
+            listen_tls.extend(found);
+        } else {
+            listen.extend(found);
+        }
     }
+    let tls = tls_of_etcd(line, !listen_tls.is_empty())?;
     let given = |name| line.get(name).filter(|text| !text.is_empty());
     if given("discovery").is_some() {
         return Err(refuse(
@@ -127,7 +208,7 @@ pub(crate) fn of_etcd(line: &Line, data_dir: &Path) -> Result<ProxyConfig, Refus
             "--proxy: --initial-cluster or --discovery-srv is needed with it",
         ));
     }
-    check_peers(initial_cluster.iter().flat_map(|member| &member.peer_urls)).map_err(refused)?;
+    check_peers(&initial_cluster, &tls.peers).map_err(refused)?;
     let millis = |name, usual| line.number(name, usual).map(Duration::from_millis);
     let limit = |name, usual| millis(name, usual).map(|time| Some(time).filter(|time| !time.is_zero()));
     std::fs::create_dir_all(data_dir.join("proxy"))
@@ -135,6 +216,8 @@ pub(crate) fn of_etcd(line: &Line, data_dir: &Path) -> Result<ProxyConfig, Refus
         .map_err(refused)?;
     Ok(ProxyConfig {
         listen,
+        listen_tls,
+        tls,
         endpoints: Vec::new(),
         initial_cluster,
         discovery_srv,
@@ -160,12 +243,12 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(
-            check("http://127.0.0.1:1/, 127.0.0.1:2"),
-            "http://127.0.0.1:1 http://127.0.0.1:2"
+            check("http://127.0.0.1:1/, 127.0.0.1:2,https://127.0.0.1:3/"),
+            "http://127.0.0.1:1 http://127.0.0.1:2 https://127.0.0.1:3"
         );
         for (list, wanted) in [
             ("http://127.0.0.1:4001", "it is the gateway itself"),
-            ("https://127.0.0.1:1", "by http only"),
+            ("https://127.0.0.1:4001", "it is the gateway itself"),
             (",", "a member is needed"),
             ("nonsense", "it must be HOST:PORT"),
         ] {

@@ -4,14 +4,17 @@ mod ports;
 mod sizes;
 #[cfg(test)]
 mod tests;
+mod update;
+
+pub(crate) use update::update_request;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_wire::docker::{
-    ContainerConfig, CreateRequest, Empty, EndpointSettings, HostConfig, NetworkingConfig, PathSet,
-    RestartPolicy, Ulimit, Words,
+    ContainerConfig, CreateRequest, DeviceMapping, Empty, EndpointSettings, HostConfig, NetworkingConfig,
+    PathSet, RestartPolicy, Ulimit, Words,
 };
 
 use crate::args::RunArgs;
@@ -57,9 +60,6 @@ fn refuse(flag: &'static str, text: &str, reason: impl ToString) -> FlagError {
 /// # Errors
 /// The first flag that cannot be understood, or is not supported at this end.
 pub(crate) fn create_request(args: &RunArgs, around: &Surroundings<'_>) -> Result<CreateRequest, FlagError> {
-    if args.tty {
-        return Err(refuse("--tty", "", "is not supported yet"));
-    }
     let ports = ports::parse(&args.publish, &args.expose)?;
     let mut config = container_config(args, around)?;
     config.exposed_ports = ports.exposed;
@@ -94,12 +94,13 @@ fn container_config(args: &RunArgs, around: &Surroundings<'_>) -> Result<Contain
         hostname: args.hostname.clone().unwrap_or_default(),
         domainname: args.domainname.clone().unwrap_or_default(),
         user: args.user.clone().unwrap_or_default(),
+        tty: args.tty,
         attach_stdin: foreground && args.interactive,
         attach_stdout: foreground,
         attach_stderr: foreground,
         open_stdin: args.interactive,
         stdin_once: foreground && args.interactive,
-        env: environment(args, around)?,
+        env: environment(&args.env, &args.env_file, around)?,
         cmd: Some(args.command().to_vec())
             .filter(|words| !words.is_empty())
             .map(Words),
@@ -132,6 +133,13 @@ fn host_config(args: &RunArgs, around: &Surroundings<'_>) -> Result<HostConfig, 
         cap_drop: some(&args.cap_drop).map(Words),
         security_opt: some(&security_options(args, around)?),
         group_add: some(&args.group_add),
+        devices: devices(&args.device),
+        device_cgroup_rules: some(&args.device_cgroup_rule),
+        pid_mode: args.pid.clone().unwrap_or_default(),
+        ipc_mode: args.ipc.clone().unwrap_or_default(),
+        uts_mode: args.uts.clone().unwrap_or_default(),
+        cgroupns_mode: args.cgroupns.clone().unwrap_or_default(),
+        volumes_from: some(&args.volumes_from),
         dns: some(&args.dns),
         dns_search: some(&args.dns_search),
         dns_options: some(&args.dns_option),
@@ -157,14 +165,38 @@ fn host_config(args: &RunArgs, around: &Surroundings<'_>) -> Result<HostConfig, 
     })
 }
 
+/// `DEVICE`, `DEVICE:DIR`, `DEVICE:rwm` or all three.
+fn devices(texts: &[String]) -> Option<Vec<DeviceMapping>> {
+    let mapping = |text: &String| {
+        let parts: Vec<&str> = text.splitn(3, ':').collect();
+        let (inside, access) = match parts.get(1..).unwrap_or_default() {
+            [] => ("", "rwm"),
+            [one] if one.starts_with('/') => (*one, "rwm"),
+            [access] => ("", *access),
+            [inside, access, ..] => (*inside, *access),
+        };
+        let host = parts.first().copied().unwrap_or_default();
+        DeviceMapping {
+            path_on_host: host.to_owned(),
+            path_in_container: if inside.is_empty() { host } else { inside }.to_owned(),
+            cgroup_permissions: access.to_owned(),
+        }
+    };
+    (!texts.is_empty()).then(|| texts.iter().map(mapping).collect())
+}
+
 fn some(words: &[String]) -> Option<Vec<String>> {
     (!words.is_empty()).then(|| words.to_vec())
 }
 
 /// Files first, so that flags win.
-fn environment(args: &RunArgs, around: &Surroundings<'_>) -> Result<Vec<String>, FlagError> {
+pub(crate) fn environment(
+    env: &[String],
+    files: &[PathBuf],
+    around: &Surroundings<'_>,
+) -> Result<Vec<String>, FlagError> {
     let mut lines = Vec::new();
-    for path in &args.env_file {
+    for path in files {
         let name = path.to_string_lossy();
         let text = (around.file)(path).map_err(|error| refuse("--env-file", &name, error))?;
         for line in text.lines().map(str::trim_start) {
@@ -173,7 +205,7 @@ fn environment(args: &RunArgs, around: &Surroundings<'_>) -> Result<Vec<String>,
             }
         }
     }
-    lines.extend(args.env.iter().map(|line| ("--env", line.clone())));
+    lines.extend(env.iter().map(|line| ("--env", line.clone())));
     let mut variables = Vec::new();
     for (flag, line) in lines {
         let name = line.split('=').next().unwrap_or_default();

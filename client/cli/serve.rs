@@ -21,7 +21,7 @@ use crate::{config, log, notify, proxy, tls};
 const BOOK: &str = "registered.json";
 
 /// Runs a store and an engine that registers in it.
-pub(crate) async fn dev(args: DevArgs) -> anyhow::Result<()> {
+pub(crate) async fn dev(global: &Global, args: DevArgs) -> anyhow::Result<()> {
     let mut ending = begin(false)?;
     need_root()?;
     let config = config::node(&args.store, &args.data_dir.join("store"))?;
@@ -30,7 +30,7 @@ pub(crate) async fn dev(args: DevArgs) -> anyhow::Result<()> {
     let tls = tls::of_own_store(&settings)?;
     let store = EtcdClient::from_list(&node.client_urls().join(","))?.with_tls(tls);
     let data_dir = args.data_dir.join("engine");
-    let half = match start_engine(&mut ending, &args.engine, &data_dir, Some(store)).await {
+    let half = match start_engine(&mut ending, global, &args.engine, &data_dir, Some(store)).await {
         Ok(half) => half,
         Err(error) => {
             ending.during(node.shutdown()).await;
@@ -54,7 +54,7 @@ pub(crate) async fn store(args: StoreArgs) -> anyhow::Result<()> {
 }
 
 /// Runs an engine.
-pub(crate) async fn engine(args: EngineArgs) -> anyhow::Result<()> {
+pub(crate) async fn engine(global: &Global, args: EngineArgs) -> anyhow::Result<()> {
     let mut ending = begin(args.until_stdin_ends)?;
     need_root()?;
     let store = args.store.as_deref().map(EtcdClient::from_list).transpose();
@@ -63,7 +63,7 @@ pub(crate) async fn engine(args: EngineArgs) -> anyhow::Result<()> {
     if store.is_none() {
         tracing::warn!("no --store is given: containers are not registered");
     }
-    let half = start_engine(&mut ending, &args.engine, &args.data_dir, store).await?;
+    let half = start_engine(&mut ending, global, &args.engine, &args.data_dir, store).await?;
     ending.wished().await;
     ending.during(half.end(&args.engine)).await
 }
@@ -150,11 +150,12 @@ struct EngineHalf {
 
 async fn start_engine(
     ending: &mut Ending,
+    global: &Global,
     flags: &EngineFlags,
     data_dir: &Path,
     store: Option<EtcdClient>,
 ) -> anyhow::Result<EngineHalf> {
-    let config = config::engine(flags, data_dir)?;
+    let config = config::engine(global, flags, data_dir)?;
     let (socket, data_dir) = (config.socket.clone(), config.data_dir.clone());
     let engine = ending.during(Engine::start(config)).await?;
     let book = match Book::open(&data_dir.join(BOOK)) {
@@ -172,6 +173,10 @@ async fn start_engine(
         let (stop, stopped) = oneshot::channel();
         (stop, tokio::spawn(announcer.run(engine.registrations(), stopped)))
     });
+    if !engine.tcp_addrs().is_empty() {
+        let addresses: Vec<String> = engine.tcp_addrs().iter().map(ToString::to_string).collect();
+        tracing::info!(tcp = %addresses.join(","), "engine listens, for clients with certificates");
+    }
     tracing::info!(socket = %socket.display(), data = %data_dir.display(), "engine ready");
     Ok(EngineHalf { engine, announcer })
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use berth_node::{NodeConfig, NodeTls, TlsSettings};
-use berth_sdk::{ClientTls, TlsFiles};
+use berth_sdk::{ClientTls, TlsFiles, TlsFilesError};
 
-use crate::args::{StoreTlsFlags, TlsFlags};
+use crate::args::{ApiTls, StoreTlsFlags, TlsFlags};
 use crate::cert;
 
 /// Below the data directory, as etcd has it: what a store made for itself.
@@ -198,6 +198,41 @@ pub(crate) fn of_engine(flags: &StoreTlsFlags) -> anyhow::Result<Option<ClientTl
     }
     let tls = ClientTls::new(&files).context("--store-ca-file, --store-cert-file, --store-key-file")?;
     Ok(Some(tls))
+}
+
+impl ApiTls {
+    /// A file that was named, or the one of that name in the directory.
+    fn file(&self, named: &Option<PathBuf>, usual: &str) -> Option<PathBuf> {
+        let in_directory = || Some(self.tlscertpath.as_ref()?.join(usual));
+        named.clone().or_else(in_directory)
+    }
+
+    /// The files of an engine's TCP ports: all of them are needed.
+    pub(crate) fn for_server(&self) -> anyhow::Result<berth_engine::TlsFiles> {
+        let need = |named: &Option<PathBuf>, flag: &str, usual: &str| {
+            let file = self.file(named, usual);
+            file.with_context(|| format!("{flag}: it is needed with --tlsverify (or --tlscertpath, with {usual} in it)"))
+        };
+        Ok(berth_engine::TlsFiles {
+            ca: need(&self.tlscacert, "--tlscacert", "ca.pem")?,
+            cert: need(&self.tlscert, "--tlscert", "cert.pem")?,
+            key: need(&self.tlskey, "--tlskey", "key.pem")?,
+        })
+    }
+
+    /// The way of a client to an engine; nothing where no TLS is wanted.
+    pub(crate) fn for_client(&self) -> Result<Option<ClientTls>, TlsFilesError> {
+        if !self.tlsverify {
+            return Ok(None);
+        }
+        let files = TlsFiles {
+            ca: self.file(&self.tlscacert, "ca.pem"),
+            cert: self.file(&self.tlscert, "cert.pem"),
+            key: self.file(&self.tlskey, "key.pem"),
+            insecure: false,
+        };
+        ClientTls::new(&files).map(Some)
+    }
 }
 
 /// The way of a process to its own store. What answers at an address that this process listens on is itself, so that nothing

@@ -172,7 +172,7 @@ fn what_berth_is_not_is_refused_by_name() {
     );
     let file = refused(("ETCDCTL_CERT_FILE", "x"), &["get", "/a"]);
     assert!(
-        file.code == 1 && file.stderr.contains("ETCDCTL_CERT_FILE"),
+        file.code == 1 && file.stderr.contains("--cert-file"),
         "{}",
         file.stderr
     );

@@ -46,7 +46,7 @@ fn clocks_that_jump_cut_no_lease_short() {
     let mut cluster = Cluster::start(&berth, &scratch, 3, &QUICK);
     cluster.wait_all();
     let clients = cluster.clients();
-    let history = recorded(&clients, 4, || {
+    let history = recorded(&clients, 4, |_| {
         for jump in 0..JUMPS {
             let moment = Instant::now() + Duration::from_millis(800);
             until("a moment", Duration::from_secs(10), || {

@@ -44,6 +44,17 @@ pub(crate) struct Followed {
     pub(crate) events: Vec<(u64, Event)>,
     /// Indices that the server said were no longer in its history: first, and the first after them.
     pub(crate) gaps: Vec<(u64, u64)>,
+    /// The member left the cluster before the end. It must have told of everything up to this index, and of nothing after a
+    /// hole; what came later it need not have told.
+    pub(crate) left: Option<u64>,
+}
+
+impl Followed {
+    /// The last index that it must have told of, unless it was declared cleared.
+    fn bound(&self) -> u64 {
+        let last = self.events.last().map_or(0, |(_, event)| event.index);
+        self.left.map_or(u64::MAX, |farewell| farewell.max(last))
+    }
 }
 
 /// All of it.
@@ -62,6 +73,8 @@ pub(crate) struct Counts {
     pub(crate) reads: usize,
     pub(crate) events: usize,
     pub(crate) gaps: usize,
+    /// Members that left.
+    pub(crate) left: usize,
     pub(crate) expired: usize,
     pub(crate) undecided: usize,
 }
@@ -92,6 +105,11 @@ impl History {
         }
         counts.events = union.len();
         counts.gaps = self.followed.iter().map(|followed| followed.gaps.len()).sum();
+        counts.left = self
+            .followed
+            .iter()
+            .filter(|followed| followed.left.is_some())
+            .count();
         Ok(counts)
     }
 
@@ -123,7 +141,11 @@ impl History {
     fn watches_are_complete(&self, union: &BTreeMap<u64, Event>) -> Checked {
         for (member, followed) in self.followed.iter().enumerate() {
             let seen: BTreeSet<u64> = followed.events.iter().map(|(_, event)| event.index).collect();
-            for index in union.keys().filter(|index| !seen.contains(index)) {
+            let bound = followed.bound();
+            for index in union
+                .keys()
+                .filter(|index| **index <= bound && !seen.contains(index))
+            {
                 let cleared = followed
                     .gaps
                     .iter()

@@ -104,18 +104,26 @@ fn the_leader_is_removed_through_itself_and_through_another() {
     let scratch = Scratch::new();
     let mut cluster = Cluster::start(&berth(), &scratch, 4, &QUICK);
     cluster.wait_all();
-    for through_itself in [true, false] {
-        let leader = cluster.leader();
-        let others: Vec<usize> = cluster.present().into_iter().filter(|at| *at != leader).collect();
-        let clients: Vec<SocketAddr> = others.iter().map(|at| cluster.client(*at)).collect();
-        let report = under_load(&clients, || {
-            let through = if through_itself { leader } else { others[0] };
+    // Writers go on to the next member when one has ended.
+    let clients = cluster.clients();
+    let report = under_load(&clients, || {
+        for through_itself in [true, false] {
+            let leader = cluster.leader();
+            let present = cluster.present();
+            let other = present.into_iter().find(|at| *at != leader).unwrap();
+            let through = if through_itself { leader } else { other };
             let removed = remove(&cluster, through, leader);
             assert_eq!(removed.status, 204, "{}", removed.text());
             check_removed(&mut cluster, leader);
-        });
-        report.check(&cluster);
-    }
+            // Those that are left take writes.
+            for number in 0..20 {
+                until("a write", Duration::from_secs(30), || {
+                    put(cluster.client(other), &format!("/left/{number}"), "v")
+                });
+            }
+        }
+    });
+    report.check(&cluster);
     assert_eq!(cluster.present().len(), 2);
 }
 

@@ -11,25 +11,30 @@ use crate::{QUICK, berth, turn};
 /// How long a fault lasts at least, in milliseconds, and how much longer at most.
 const FAULT: (u64, u64) = (300, 1_700);
 /// The time between faults, in milliseconds, at most.
-const REST: u64 = 600;
+pub(crate) const REST: u64 = 600;
 
-fn pass(milliseconds: u64) {
+pub(crate) fn pass(milliseconds: u64) {
     let end = Instant::now() + Duration::from_millis(milliseconds);
     let limit = Duration::from_millis(milliseconds) + Duration::from_secs(5);
     until("a moment", limit, || (Instant::now() >= end).then_some(()));
 }
 
-/// One fault, and its end.
-fn strike(cluster: &mut Cluster, lan: &Lan, prng: &mut Prng) -> &'static str {
-    let size = cluster.members().len() as u64;
-    let pick = |prng: &mut Prng| usize::try_from(prng.below(size)).unwrap();
-    let host = |at: usize| u8::try_from(at).unwrap();
+/// One of them.
+pub(crate) fn pick<T: Copy>(prng: &mut Prng, among: &[T]) -> T {
+    among[usize::try_from(prng.below(among.len() as u64)).unwrap()]
+}
+
+/// One fault of those members that have not left, and its end. `hosts` tells where each stands.
+pub(crate) fn strike(cluster: &mut Cluster, lan: &Lan, hosts: &[u8], prng: &mut Prng) -> &'static str {
+    let present = cluster.present();
+    let host = |at: usize| hosts[at];
     // Every other fault meets the leader.
     let victim = match cluster.leader_now().filter(|_| prng.coin()) {
         Some(leader) => leader,
-        None => pick(prng),
+        None => pick(prng, &present),
     };
-    let other = (victim + 1 + usize::try_from(prng.below(size - 1)).unwrap()) % cluster.members().len();
+    let others: Vec<usize> = present.iter().copied().filter(|at| *at != victim).collect();
+    let other = pick(prng, &others);
     let time = FAULT.0 + prng.below(FAULT.1);
     match prng.below(8) {
         0 => {
@@ -40,9 +45,8 @@ fn strike(cluster: &mut Cluster, lan: &Lan, prng: &mut Prng) -> &'static str {
         }
         1 => {
             // A majority at once.
-            let majority: Vec<usize> = (0..cluster.members().len() / 2 + 1)
-                .map(|step| (victim + step) % cluster.members().len())
-                .collect();
+            let further = others.iter().copied().take(present.len() / 2);
+            let majority: Vec<usize> = further.chain([victim]).collect();
             majority.iter().for_each(|at| cluster.kill(*at));
             pass(time / 2);
             majority.iter().for_each(|at| cluster.restart(*at));
@@ -105,10 +109,11 @@ fn survive(size: u8, seed: u64, time: Duration) {
         let clients = cluster.clients();
         let mut prng = Prng::new(seed, "nemesis");
         let mut struck = Vec::new();
-        let history = recorded(&clients, seed, || {
+        let hosts: Vec<u8> = (0..size).collect();
+        let history = recorded(&clients, seed, |_| {
             let begun = Instant::now();
             while begun.elapsed() < time {
-                struck.push(strike(&mut cluster, &lan, &mut prng));
+                struck.push(strike(&mut cluster, &lan, &hosts, &mut prng));
                 pass(prng.below(REST));
             }
             cluster.wait_all();
@@ -119,7 +124,7 @@ fn survive(size: u8, seed: u64, time: Duration) {
 }
 
 /// Another length of the runs in seconds, and another seed, for those who have the time.
-fn wished(name: &str, default: u64) -> u64 {
+pub(crate) fn wished(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))
 }
 

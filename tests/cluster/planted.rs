@@ -52,6 +52,7 @@ fn sound() -> History {
     let followed = Followed {
         events,
         gaps: Vec::new(),
+        left: None,
     };
     History {
         asked: vec![
@@ -93,6 +94,30 @@ fn a_sound_history_passes() {
     late.followed[1].events.drain(1..3);
     late.followed[1].gaps.push((5, 7));
     late.check().unwrap();
+    // One member left after the fifth index.
+    let mut gone = sound();
+    gone.followed[1].events.truncate(2);
+    gone.followed[1].left = Some(5);
+    assert_eq!(gone.check().unwrap().left, 1);
+}
+
+#[test]
+fn a_member_that_left_owes_what_came_before() {
+    found(
+        |history| {
+            history.followed[1].events.truncate(1);
+            history.followed[1].left = Some(5);
+        },
+        "never told of event 5",
+    );
+    // What it told after its farewell has no holes either.
+    found(
+        |history| {
+            history.followed[1].events.remove(2);
+            history.followed[1].left = Some(4);
+        },
+        "never told of event 6",
+    );
 }
 
 #[test]

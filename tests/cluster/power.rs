@@ -38,7 +38,7 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
     cluster.wait_all();
     let clients = cluster.clients();
     let mut prng = Prng::new(3, "power");
-    let history = recorded(&clients, 3, || {
+    let history = recorded(&clients, 3, |_| {
         for cut in 0..CUTS {
             pass(300 + prng.below(900));
             let victims: Vec<usize> = match cut % 2 {
@@ -74,7 +74,7 @@ fn a_leader_whose_disk_is_full_makes_way_and_comes_back() {
     let cluster = Cluster::start(&berth(), &scratch, 3, &QUICK);
     cluster.wait_all();
     let clients = cluster.clients();
-    let history = recorded(&clients, 5, || {
+    let history = recorded(&clients, 5, |_| {
         for _ in 0..2 {
             let leader = cluster.leader();
             let filler = cluster.members()[leader].data.join("filler");

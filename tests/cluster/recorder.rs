@@ -1,9 +1,11 @@
-//! Clients that go from member to member and write down what they asked and were told, and a watcher of each member.
+//! Clients that go from member to member and write down what they asked and were told, and a watcher of each member; members
+//! may join and leave meanwhile.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use berth_checker::prng::Prng;
@@ -30,6 +32,8 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 const FORM: [(&str, &str); 1] = [("Content-Type", "application/x-www-form-urlencoded")];
 const END: &str = "/h/end";
+/// Written before a member leaves: its watcher has to see it.
+const FAREWELL: &str = "/h/farewell";
 
 #[derive(Clone, Copy)]
 struct Clock(Instant);
@@ -116,20 +120,110 @@ fn choose(prng: &mut Prng, value: u64, known: Option<Cell>) -> Call {
     }
 }
 
-/// One client, until told to stop.
-fn ask_on(
-    clients: &[SocketAddr],
+/// A watcher of a member.
+struct Watcher {
+    address: SocketAddr,
+    /// The index that it waits for.
+    next: Arc<AtomicU64>,
+    /// The last index that its member must tell of, once the member has left.
+    left: Arc<Mutex<Option<u64>>>,
+    thread: JoinHandle<Followed>,
+}
+
+/// What goes on while faults are made, and who takes part in it.
+pub(crate) struct Recording {
     clock: Clock,
-    mut prng: Prng,
-    client: u64,
-    stop: &AtomicBool,
-) -> Vec<Asked> {
+    /// The index that watchers begin behind, those of members that join later too.
+    begun: u64,
+    clients: Mutex<Vec<SocketAddr>>,
+    watchers: Mutex<Vec<Watcher>>,
+    stop: AtomicBool,
+    given_up: AtomicBool,
+}
+
+impl Recording {
+    fn clients(&self) -> Vec<SocketAddr> {
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A member takes part: clients ask it, and a watcher follows it from the beginning of the recording.
+    pub(crate) fn joined(self: &Arc<Self>, address: SocketAddr) {
+        let (next, left) = (Arc::new(AtomicU64::new(self.begun + 1)), Arc::default());
+        let thread = {
+            let (recording, next, left) = (Arc::clone(self), Arc::clone(&next), Arc::clone(&left));
+            std::thread::spawn(move || follow(address, &recording, &next, &left))
+        };
+        self.watchers.lock().unwrap().push(Watcher {
+            address,
+            next,
+            left,
+            thread,
+        });
+        self.clients.lock().unwrap().push(address);
+    }
+
+    /// Writes a farewell and waits until the member's watcher has it: the index that the member owes all events up to.
+    pub(crate) fn farewell(&self, address: SocketAddr) -> u64 {
+        let told = until("a farewell", SETTLED, || {
+            let client = *self.clients().iter().find(|client| **client != address)?;
+            put_marker(client, FAREWELL)
+        });
+        let next = {
+            let watchers = self.watchers.lock().unwrap();
+            let own = watchers.iter().rfind(|watcher| watcher.address == address);
+            Arc::clone(&own.expect("a watcher of the member").next)
+        };
+        until("the farewell at a member that leaves", SETTLED, || {
+            (next.load(Ordering::Relaxed) > told).then_some(())
+        });
+        told
+    }
+
+    /// A member has ended, and left after a farewell: nobody asks it any more, and its watcher ends.
+    pub(crate) fn left(&self, address: SocketAddr, farewell: u64) {
+        self.clients.lock().unwrap().retain(|client| *client != address);
+        let watchers = self.watchers.lock().unwrap();
+        let own = watchers.iter().rfind(|watcher| watcher.address == address);
+        let own = own.expect("a watcher of the member");
+        *own.left.lock().unwrap() = Some(farewell);
+        until("the end of a watcher", SETTLED, || {
+            own.thread.is_finished().then_some(())
+        });
+    }
+
+    /// All watchers' records, when they have ended.
+    fn followed(&self) -> Vec<Followed> {
+        let watchers = std::mem::take(&mut *self.watchers.lock().unwrap_or_else(PoisonError::into_inner));
+        watchers
+            .into_iter()
+            .map(|watcher| watcher.thread.join().unwrap())
+            .collect()
+    }
+}
+
+/// Writes a key that no client asks for; its index.
+fn put_marker(address: SocketAddr, key: &str) -> Option<u64> {
+    let target = format!("/v2/keys{key}");
+    let answer = request_within(address, "PUT", &target, &FORM, b"value=1", PATIENCE).ok()?;
+    answer.json()["node"]["modifiedIndex"].as_u64()
+}
+
+/// One client, until told to stop.
+fn ask_on(recording: &Recording, mut prng: Prng, client: u64) -> Vec<Asked> {
+    let clock = recording.clock;
     let mut asked = Vec::new();
     let mut known: BTreeMap<String, Cell> = BTreeMap::new();
     let mut member = usize::try_from(client).unwrap();
     let mut next = Instant::now();
     for number in 1.. {
-        if stop.load(Ordering::Relaxed) {
+        if recording.stopped() {
             break;
         }
         keep_pace(&mut next, PACE);
@@ -140,6 +234,7 @@ fn ask_on(
             known.get(&key).copied(),
         );
         let (method, target, body) = request_of(&key, call);
+        let clients = recording.clients();
         let invoke = clock.now();
         let address = clients[member % clients.len()];
         let answer = request_within(address, method, &target, &FORM, body.as_bytes(), PATIENCE).ok();
@@ -162,16 +257,17 @@ fn ask_on(
 }
 
 /// Writes keys with a time to live, until told to stop.
-fn lease_on(clients: &[SocketAddr], clock: Clock, stop: &AtomicBool) -> Vec<Lease> {
+fn lease_on(recording: &Recording) -> Vec<Lease> {
     let mut leases = Vec::new();
     let mut next = Instant::now();
     for number in 1_usize.. {
-        if stop.load(Ordering::Relaxed) {
+        if recording.stopped() {
             break;
         }
         keep_pace(&mut next, LEASE_PACE);
         let key = format!("/h/l/{number}");
-        let sent = clock.now();
+        let clients = recording.clients();
+        let sent = recording.clock.now();
         let body = format!("value={number}&ttl={TTL}");
         let address = clients[number % clients.len()];
         let target = format!("/v2/keys{key}");
@@ -197,11 +293,22 @@ fn event(told: &Value) -> Event {
     }
 }
 
-/// Follows one member over its restarts until the end's event came, or until the test is given up.
-fn follow(address: SocketAddr, clock: Clock, first: u64, given_up: &AtomicBool) -> Followed {
+/// Follows one member over its restarts until the end's event came, the member left, or the test is given up.
+fn follow(
+    address: SocketAddr,
+    recording: &Recording,
+    told_up_to: &AtomicU64,
+    left: &Mutex<Option<u64>>,
+) -> Followed {
     let mut followed = Followed::default();
-    let mut next = first;
-    while !given_up.load(Ordering::Relaxed) {
+    let mut next = told_up_to.load(Ordering::Relaxed);
+    while !recording.given_up.load(Ordering::Relaxed) {
+        // Told when its process has ended, so that the last answer was read to its end by then.
+        followed.left = *left.lock().unwrap();
+        if followed.left.is_some() {
+            break;
+        }
+        told_up_to.store(next, Ordering::Relaxed);
         let target = format!("/v2/keys/h?recursive=true&wait=true&stream=true&waitIndex={next}");
         let Ok(mut stream) = Stream::try_open(address, &target, PATIENCE) else {
             std::thread::park_timeout(PACE);
@@ -230,10 +337,11 @@ fn follow(address: SocketAddr, clock: Clock, first: u64, given_up: &AtomicBool) 
                 let told = event(&serde_json::from_str(line).unwrap());
                 rest = others.to_owned();
                 next = told.index + 1;
+                told_up_to.store(next, Ordering::Relaxed);
                 if told.key == END {
                     return followed;
                 }
-                followed.events.push((clock.now(), told));
+                followed.events.push((recording.clock.now(), told));
             }
         }
     }
@@ -241,46 +349,44 @@ fn follow(address: SocketAddr, clock: Clock, first: u64, given_up: &AtomicBool) 
 }
 
 /// Keeps recording clients, a client with leases, and a watcher at every member busy while `faults` runs. `faults` must
-/// leave all members running.
-pub(crate) fn recorded(clients: &[SocketAddr], seed: u64, faults: impl FnOnce()) -> History {
-    let (stop, given_up) = (AtomicBool::new(false), AtomicBool::new(false));
-    let clock = Clock(Instant::now());
-    let begun = until("a first write", SETTLED, || {
-        let answer =
-            request_within(clients[0], "PUT", "/v2/keys/h/begin", &FORM, b"value=1", PATIENCE).ok()?;
-        answer.json()["node"]["modifiedIndex"].as_u64()
+/// leave all members running that have not left.
+pub(crate) fn recorded(clients: &[SocketAddr], seed: u64, faults: impl FnOnce(&Arc<Recording>)) -> History {
+    let recording = Arc::new(Recording {
+        clock: Clock(Instant::now()),
+        begun: until("a first write", SETTLED, || put_marker(clients[0], "/h/begin")),
+        clients: Mutex::default(),
+        watchers: Mutex::default(),
+        stop: AtomicBool::new(false),
+        given_up: AtomicBool::new(false),
     });
-    let history = Mutex::new(History::default());
-    std::thread::scope(|scope| {
-        let (stop, given_up) = (&stop, &given_up);
-        let watchers: Vec<_> = clients
-            .iter()
-            .map(|address| scope.spawn(move || follow(*address, clock, begun + 1, given_up)))
-            .collect();
+    clients.iter().for_each(|address| recording.joined(*address));
+    let mut history = History::default();
+    let done = std::thread::scope(|scope| {
+        let known = &recording;
         let askers: Vec<_> = (1..=CLIENTS)
             .map(|client| {
                 let prng = Prng::new(seed, &format!("client {client}"));
-                scope.spawn(move || ask_on(clients, clock, prng, client, stop))
+                scope.spawn(move || ask_on(known, prng, client))
             })
             .collect();
-        let leaser = scope.spawn(move || lease_on(clients, clock, stop));
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(faults));
-        stop.store(true, Ordering::Relaxed);
-        let mut history = history.lock().unwrap();
+        let leaser = scope.spawn(move || lease_on(known));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| faults(known)));
+        recording.stop.store(true, Ordering::Relaxed);
         for asker in askers {
             history.asked.extend(asker.join().unwrap());
         }
         history.leases = leaser.join().unwrap();
-        // The last event is written when nobody else writes any more.
-        let done = done.and_then(|()| std::panic::catch_unwind(|| settle(clients)));
-        given_up.store(done.is_err(), Ordering::Relaxed);
-        history.followed = watchers
-            .into_iter()
-            .map(|watcher| watcher.join().unwrap())
-            .collect();
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        done
     });
-    history.into_inner().unwrap()
+    // The last event is written when nobody else writes any more.
+    let done = done.and_then(|()| {
+        let clients = recording.clients();
+        std::panic::catch_unwind(|| settle(&clients))
+    });
+    recording.given_up.store(done.is_err(), Ordering::Relaxed);
+    history.followed = recording.followed();
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    history
 }
 
 /// All leases are over, and the last event of the history is written.
@@ -307,19 +413,22 @@ pub(crate) fn check(history: &History, cluster: &Cluster) {
         "hardly anything was done: {counts:?}"
     );
     assert_eq!(counts.undecided, 0, "too many orders were possible");
-    let states: Vec<Value> = (0..cluster.members().len())
+    let present = cluster.present();
+    let states: Vec<Value> = present
+        .iter()
         .map(|at| {
             until("a listing with a quorum", SETTLED, || {
                 let target = "/v2/keys/h?recursive=true&sorted=true&quorum=true";
-                let answer = request_within(cluster.client(at), "GET", target, &[], b"", PATIENCE).ok()?;
+                let answer = request_within(cluster.client(*at), "GET", target, &[], b"", PATIENCE).ok()?;
                 (answer.status == 200).then(|| answer.json())
             })
         })
         .collect();
-    for (at, state) in states.iter().enumerate() {
+    for (at, state) in present.iter().zip(&states) {
         assert_eq!(
             state, &states[0],
-            "member {at} holds something else than member 0"
+            "member {at} holds something else than member {}",
+            present[0]
         );
     }
 }

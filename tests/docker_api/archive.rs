@@ -10,7 +10,11 @@ use crate::{Bench, with_each_client};
 fn refused(bench: &Bench, arguments: &[&str], words: &str) {
     let finished = bench.docker.run(arguments);
     assert_ne!(finished.code, 0, "{arguments:?}");
-    assert!(finished.stderr.contains(words), "{words} is missing in {}", finished.stderr);
+    assert!(
+        finished.stderr.contains(words),
+        "{words} is missing in {}",
+        finished.stderr
+    );
 }
 
 fn text(path: &Path) -> String {
@@ -28,7 +32,16 @@ fn files_are_copied_both_ways() {
         symlink("file", here.join("tree/link")).unwrap();
         let path = |name: &str| here.join(name).to_string_lossy().into_owned();
         for (name, runs) in [("still", false), ("runs", true)] {
-            docker.ok(&["create", "--name", name, "-v", "data:/data", "app", "sleep", "1000"]);
+            docker.ok(&[
+                "create",
+                "--name",
+                name,
+                "-v",
+                "data:/data",
+                "app",
+                "sleep",
+                "1000",
+            ]);
             if runs {
                 docker.ok(&["start", name]);
             }
@@ -38,7 +51,10 @@ fn files_are_copied_both_ways() {
             let out = |from: &str, to: &str| docker.ok(&["cp", &format!("{name}:{from}"), &path(to)]);
             out("/tmp/tree", &format!("out-{name}"));
             assert_eq!(text(&here.join(format!("out-{name}/sub/deep"))), "two");
-            assert_eq!(fs::read_link(here.join(format!("out-{name}/link"))).unwrap(), Path::new("file"));
+            assert_eq!(
+                fs::read_link(here.join(format!("out-{name}/link"))).unwrap(),
+                Path::new("file")
+            );
             out("/tmp/renamed", &format!("renamed-{name}"));
             assert_eq!(text(&here.join(format!("renamed-{name}"))), "one");
             out("/data/sub/deep", &format!("deep-{name}"));
@@ -46,8 +62,16 @@ fn files_are_copied_both_ways() {
             // A link of the image is followed inside of it.
             out("/www/.", &format!("www-{name}"));
             assert!(here.join(format!("www-{name}/index.html")).exists());
-            refused(bench, &["cp", &format!("{name}:/nothing"), &path("x")], "ould not find the file /nothing in container");
-            refused(bench, &["cp", &path("tree/file"), &format!("{name}:/nowhere/x/")], "");
+            refused(
+                bench,
+                &["cp", &format!("{name}:/nothing"), &path("x")],
+                "/nothing",
+            );
+            refused(
+                bench,
+                &["cp", &path("tree/file"), &format!("{name}:/nowhere/x/")],
+                "",
+            );
         }
         let seen = docker.ok(&["exec", "runs", "cat", "/tmp/tree/sub/deep", "/data/file"]);
         assert_eq!(seen, "twoone");
@@ -63,7 +87,20 @@ fn read_only_places_take_nothing() {
     let file = bench.scratch.join("file");
     fs::write(&file, "x").unwrap();
     let file = file.to_string_lossy();
-    docker.ok(&["run", "-d", "--name", "ro", "--read-only", "-v", "rw:/rw", "-v", "rest:/rest:ro", "app", "sleep", "1000"]);
+    docker.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "ro",
+        "--read-only",
+        "-v",
+        "rw:/rw",
+        "-v",
+        "rest:/rest:ro",
+        "app",
+        "sleep",
+        "1000",
+    ]);
     refused(&bench, &["cp", &file, "ro:/tmp"], "read-only");
     refused(&bench, &["cp", &file, "ro:/rest"], "read-only");
     docker.ok(&["cp", &file, "ro:/rw/x"]);
@@ -77,20 +114,45 @@ fn read_only_places_take_nothing() {
 fn changes_are_listed_and_everything_is_exported() {
     with_each_client(&[], |bench| {
         let docker = &bench.docker;
-        docker.ok(&["run", "--name", "c", "-v", "/vol", "app", "sh", "-c", "echo x > /tmp/new; echo y >> /etc/group; cd /www; echo > new; /bin/busybox rm index.html"]);
-        let diff = docker.ok(&["diff", "c"]);
-        for line in ["A /tmp/new", "C /etc", "C /etc/group", "C /www", "D /www/index.html", "A /www/new"] {
-            assert!(diff.lines().any(|found| found == line), "{line} is missing in\n{diff}");
+        docker.ok(&[
+            "run",
+            "--name",
+            "diffs",
+            "-v",
+            "/vol",
+            "app",
+            "sh",
+            "-c",
+            "echo x > /tmp/new; echo y >> /etc/group; cd /www; echo > new; /bin/busybox rm index.html",
+        ]);
+        let diff = docker.ok(&["diff", "diffs"]);
+        for line in [
+            "A /tmp/new",
+            "C /etc",
+            "C /etc/group",
+            "C /www",
+            "D /www/index.html",
+            "A /www/new",
+        ] {
+            assert!(
+                diff.lines().any(|found| found == line),
+                "{line} is missing in\n{diff}"
+            );
         }
         let archive = bench.scratch.join("export.tar");
-        docker.ok(&["export", "-o", &archive.to_string_lossy(), "c"]);
+        docker.ok(&["export", "-o", &archive.to_string_lossy(), "diffs"]);
         let list = Command::new("tar").arg("-tf").arg(&archive).output().unwrap();
         assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
         let list = String::from_utf8(list.stdout).unwrap();
-        for (name, there) in [("bin/busybox", true), ("tmp/new", true), ("www/index.html", false), (".dockerenv", true)] {
+        for (name, there) in [
+            ("bin/busybox", true),
+            ("tmp/new", true),
+            ("www/index.html", false),
+            (".dockerenv", true),
+        ] {
             assert_eq!(list.lines().any(|line| line == name), there, "{name} in\n{list}");
         }
-        docker.ok(&["rm", "-v", "c"]);
+        docker.ok(&["rm", "-v", "diffs"]);
         let unchanged = docker.ok(&["create", "app", "true"]);
         assert_eq!(docker.ok(&["diff", &unchanged]), "");
         docker.ok(&["rm", &unchanged]);
@@ -151,29 +213,51 @@ fn hostile_archives_and_links_stay_inside() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("secret"), "secret of the host").unwrap();
     let target = outside.to_string_lossy().into_owned();
-    docker.ok(&["run", "-d", "--name", "c", "app", "sh", "-c", &format!("{{ mkdir -p {target} && /bin/busybox ln -s {target} /out && /bin/busybox ln -s /../../../..{target} /up; }}; sleep 1000")]);
-    docker.ok(&["exec", "c", "sh", "-c", "until test -L /up; do true; done 2>/dev/null || true"]);
+    docker.ok(&["run", "-d", "--name", "box", "app", "sh", "-c", &format!("{{ mkdir -p {target} && /bin/busybox ln -s {target} /out && /bin/busybox ln -s /../../../..{target} /up; }}; sleep 1000")]);
+    docker.ok(&[
+        "exec",
+        "box",
+        "sh",
+        "-c",
+        "until test -L /up; do true; done 2>/dev/null || true",
+    ]);
     for (name, entries) in [
-        ("climbs", vec![(FILE, "../../../../../../../../tmp/berth-escaped", "x")]),
-        ("by a link of its own", vec![(SYMLINK, "l", target.as_str()), (FILE, "l/escaped", "x")]),
+        (
+            "climbs",
+            vec![(FILE, "../../../../../../../../tmp/berth-escaped", "x")],
+        ),
+        (
+            "by a link of its own",
+            vec![(SYMLINK, "l", target.as_str()), (FILE, "l/escaped", "x")],
+        ),
         ("by a hard link", vec![(HARD_LINK, "h", "/etc/shadow")]),
     ] {
-        let answer = put(&bench, "c", "/tmp", &archive(&entries));
+        let answer = put(&bench, "box", "/tmp", &archive(&entries));
         assert!(answer.ends_with(" 400"), "{name}: {answer}");
     }
     assert!(!Path::new("/tmp/berth-escaped").exists());
     // Links of the container lead to places of the container.
-    let answer = put(&bench, "c", "/out", &archive(&[(FILE, "inside", "x")]));
+    let answer = put(&bench, "box", "/out", &archive(&[(FILE, "inside", "x")]));
     assert!(answer.ends_with(" 200"), "{answer}");
-    assert_eq!(docker.ok(&["exec", "c", "cat", &format!("{target}/inside")]), "x");
+    assert_eq!(
+        docker.ok(&["exec", "box", "cat", &format!("{target}/inside")]),
+        "x"
+    );
     let copy = bench.scratch.join("copy");
-    for path in ["c:/out/secret", "c:/up/secret", "c:/proc/1/root/../../../../etc/shadow"] {
+    for path in [
+        "box:/out/secret",
+        "box:/up/secret",
+        "box:/proc/1/root/../../../../etc/shadow",
+    ] {
         let finished = docker.run(&["cp", "-L", path, &copy.to_string_lossy()]);
         assert_ne!(finished.code, 0, "{path} was copied");
         assert!(!copy.exists());
     }
-    let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = fs::read_dir(&outside)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(names, ["secret"]);
-    docker.ok(&["rm", "-f", "c"]);
+    docker.ok(&["rm", "-f", "box"]);
     bench.finish();
 }

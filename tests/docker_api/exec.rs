@@ -279,11 +279,6 @@ fn exit_codes_and_messages_of_exec() {
             code == 126 && text.contains("unable to find user nobody"),
             "{code} {text}"
         );
-        let (code, text) = said(&["--privileged", "box", "true"]);
-        assert!(
-            code == 1 && text.contains("not supported: privileged mode"),
-            "{code} {text}"
-        );
         let (code, text) = said(&["nobody", "true"]);
         assert!(
             code == 1 && text.contains("No such container: nobody"),

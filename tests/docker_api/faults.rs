@@ -87,11 +87,9 @@ fn what_is_taken_is_named() {
 fn what_is_not_supported_is_refused_and_named() {
     let bench = Bench::new();
     for (flags, words) in [
-        (&["--privileged"][..], "privileged"),
-        (&["--device", "/dev/null"][..], "device"),
-        (&["--volumes-from", "x"][..], "VolumesFrom"),
-        (&["--userns", "host", "--pid", "host"][..], "pid"),
-        (&["--ipc", "host"][..], "ipc"),
+        (&["--cgroup-parent", "/x"][..], "CgroupParent"),
+        (&["--volumes-from", "nobody"][..], "nobody"),
+        (&["--device", "/dev/not-there"][..], "/dev/not-there"),
         (&["--runtime", "other"][..], "runtime"),
         (&["--cap-add", "NONSENSE"][..], "NONSENSE"),
         (&["--security-opt", "foo=bar"][..], "foo=bar"),

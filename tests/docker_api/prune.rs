@@ -38,6 +38,25 @@ fn sizes_are_counted() {
         assert_eq!(image["Containers"], 2);
         let layers = usage["LayersSize"].as_i64().unwrap();
         assert!(layers >= image["Size"].as_i64().unwrap(), "{usage}");
+        docker.ok(&[
+            "run",
+            "--name",
+            "filler",
+            "-v",
+            "data:/data",
+            "app",
+            "sh",
+            "-c",
+            "echo 12345 > /data/file",
+        ]);
+        let volume = disk(bench)["Volumes"][0].clone();
+        assert_eq!(
+            (&volume["Name"], &volume["UsageData"]["RefCount"]),
+            (&Value::from("data"), &Value::from(1))
+        );
+        assert!(volume["UsageData"]["Size"].as_u64().unwrap() >= 6, "{volume}");
+        docker.ok(&["rm", "filler"]);
+        docker.ok(&["volume", "rm", "data"]);
         let shown = docker.ok(&["system", "df"]);
         for word in ["Images", "Containers", "Local Volumes", "Build Cache"] {
             assert!(shown.contains(word), "{word} in {shown}");

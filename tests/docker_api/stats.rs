@@ -85,13 +85,17 @@ fn what_a_container_uses() {
             missing.stderr.contains("No such container: nobody"),
             "{missing:?}"
         );
-        // A paused container is still counted.
-        docker.ok(&["pause", "busy"]);
-        let paused = get(bench, "/containers/busy/stats?stream=0&one-shot=1");
-        assert!(paused["cpu_stats"]["cpu_usage"]["total_usage"].as_u64().unwrap() > 0);
+        paused_is_counted(bench, "busy");
         stream_of(bench, "idle");
         docker.ok(&["rm", "-f", "busy", "idle", "never"]);
     });
+}
+
+fn paused_is_counted(bench: &Bench, name: &str) {
+    bench.docker.ok(&["pause", name]);
+    let paused = get(bench, &format!("/containers/{name}/stats?stream=0&one-shot=1"));
+    let used = &paused["cpu_stats"]["cpu_usage"]["total_usage"];
+    assert!(used.as_u64().unwrap() > 0, "{paused}");
 }
 
 /// One document a second until the container is gone.

@@ -1,5 +1,6 @@
 //! Connections whose bytes are written as they stand, crowds of them, and what the kernel says of a store that has them.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -76,7 +77,8 @@ pub(crate) fn resident(store: &Store) -> u64 {
 }
 
 /// The connections that a store holds. A line of the kernel's table without an inode is of a connection that nobody has
-/// accepted yet, or that was let go of; no other descriptor of the store, and no earlier client, counts.
+/// accepted yet, or that was let go of; no other descriptor of the store counts, and no earlier client. A table that changes
+/// while it is read may miss a line or show one twice.
 pub(crate) fn connections(store: &Store) -> usize {
     let std::net::IpAddr::V4(ip) = store.address().ip() else {
         panic!("{} is in another table", store.address());
@@ -87,14 +89,15 @@ pub(crate) fn connections(store: &Store) -> usize {
         store.address().port()
     );
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let held = |line: &&str| {
+    let theirs = table.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, local, _, state, ..] = words[..] else {
-            return false;
+        let [_, local, remote, state, ..] = words[..] else {
+            return None;
         };
-        local == ours && state != "0A" && words.get(9).is_some_and(|inode| *inode != "0")
-    };
-    table.lines().filter(held).count()
+        let held = local == ours && state != "0A" && words.get(9).is_some_and(|inode| *inode != "0");
+        held.then_some(remote.to_owned())
+    });
+    theirs.collect::<BTreeSet<String>>().len()
 }
 
 /// Waits until all connections are let go of.

@@ -36,9 +36,12 @@ pub(crate) struct RunArgs {
     /// Keep standard input open and send this command's to it
     #[arg(short, long)]
     pub(crate) interactive: bool,
-    /// A terminal for the container (not supported yet)
+    /// A terminal for the container
     #[arg(short, long)]
     pub(crate) tty: bool,
+    /// Keys that leave its terminal without ending it; ctrl-p,ctrl-q unless given
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
     /// Write the container's id into a file that must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
@@ -91,7 +94,7 @@ pub(crate) struct RunArgs {
     /// Register a port without publishing it
     #[arg(long, value_name = "PORT[/PROTO]", help_heading = "Network")]
     pub(crate) expose: Vec<String>,
-    /// bridge, none or host
+    /// bridge, none, host or container:NAME
     #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub(crate) network: Option<String>,
     /// The container's host name
@@ -118,9 +121,12 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) dns_option: Vec<String>,
 
-    /// Mount a directory of the host
-    #[arg(short, long, value_name = "HOST:DIR[:ro]", help_heading = "Files")]
+    /// Mount a volume or a directory of the host
+    #[arg(short, long, value_name = "[VOLUME|HOST:]DIR[:ro]", help_heading = "Files")]
     pub(crate) volume: Vec<String>,
+    /// Mount the volumes of another container
+    #[arg(long, value_name = "CONTAINER[:ro]", help_heading = "Files")]
+    pub(crate) volumes_from: Vec<String>,
     /// Mount a tmpfs
     #[arg(long, value_name = "DIR[:OPTIONS]", help_heading = "Files")]
     pub(crate) tmpfs: Vec<String>,
@@ -176,6 +182,24 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Limits")]
     pub(crate) sysctl: Vec<String>,
 
+    /// Give a device of the host
+    #[arg(long, value_name = "DEVICE[:DIR[:rwm]]", help_heading = "Rights")]
+    pub(crate) device: Vec<String>,
+    /// Allow a kind of device, such as 'c 10:200 rwm'
+    #[arg(long, value_name = "RULE", help_heading = "Rights")]
+    pub(crate) device_cgroup_rule: Vec<String>,
+    /// Whose processes it sees: host or container:NAME
+    #[arg(long, value_name = "MODE", help_heading = "Rights")]
+    pub(crate) pid: Option<String>,
+    /// Whose shared memory it has: private, shareable, none, host or container:NAME
+    #[arg(long, value_name = "MODE", help_heading = "Rights")]
+    pub(crate) ipc: Option<String>,
+    /// Whose host name it has: host
+    #[arg(long, value_name = "MODE", help_heading = "Rights")]
+    pub(crate) uts: Option<String>,
+    /// Which control groups it sees: private or host
+    #[arg(long, value_name = "MODE", help_heading = "Rights")]
+    pub(crate) cgroupns: Option<String>,
     /// Give a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Rights")]
     pub(crate) cap_add: Vec<String>,
@@ -220,36 +244,6 @@ pub(crate) struct PsArgs {
     /// Only those that match, such as name=web, status=exited, label=a=b
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
-}
-
-/// Print what a container wrote.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LogsArgs {
-    /// The container, by name or id
-    pub(crate) container: String,
-    /// Go on until the container ends
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// The time before each line
-    #[arg(short, long)]
-    pub(crate) timestamps: bool,
-    /// The last N lines, or all
-    #[arg(short = 'n', long, value_name = "N", default_value = "all")]
-    pub(crate) tail: String,
-    /// From this Unix time on
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) since: Option<String>,
-    /// Up to this Unix time
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) until: Option<String>,
-}
-
-/// Start stopped containers.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct StartArgs {
-    /// Containers, by name or id
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub(crate) containers: Vec<String>,
 }
 
 /// Stop containers: the stop signal first, SIGKILL after a while.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::tls::GatewayTlsFlags;
+
 /// Take a backup of a live store
 ///
 /// One consistent image of one member: keys, hidden ones too, with their indexes and times to live, and the history
@@ -116,4 +118,6 @@ pub(crate) struct ProxyArgs {
         default_value_t = 0
     )]
     pub(crate) read_timeout: u64,
+    #[command(flatten)]
+    pub(crate) tls: GatewayTlsFlags,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use berth_node::ClientLimits;
 use clap::Args;
 
-use super::tls::{StoreTlsFlags, TlsFlags};
+use super::tls::{ApiTls, StoreTlsFlags, TlsFlags};
 
 /// Flags of a store.
 #[derive(Debug, Clone, Args)]
@@ -196,7 +196,18 @@ pub(crate) struct EngineFlags {
         help_heading = "Engine"
     )]
     pub(crate) socket: String,
-    /// Group that may use the socket besides root
+    /// TCP port of the Docker Engine API, such as tcp://0.0.0.0:2376; only with --tlsverify. --host does the same
+    #[arg(
+        long,
+        env = "BERTH_LISTEN",
+        value_name = "tcp://HOST:PORT[,..]",
+        value_delimiter = ',',
+        help_heading = "Engine"
+    )]
+    pub(crate) listen: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tls: ApiTls,
+    /// Group that may use the socket besides root; docker unless given, if there is such a group
     #[arg(
         long,
         env = "BERTH_SOCKET_GROUP",

@@ -1,8 +1,10 @@
-//! Flags of TLS: those of a store, with the names of etcd, and those of an engine that registers in one.
+//! Flags of TLS: those of a store, with the names of etcd, those of an engine that registers in one, and those of the Engine
+//! API, with the names of docker.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 /// TLS of a store.
 #[derive(Debug, Clone, Default, Args)]
@@ -99,4 +101,87 @@ pub(crate) struct StoreTlsFlags {
     /// Private key of --store-cert-file, PEM
     #[arg(long, env = "BERTH_STORE_KEY_FILE", value_name = "FILE")]
     pub(crate) store_key_file: Option<PathBuf>,
+}
+
+/// TLS of a gateway: towards its clients, and towards the members.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "TLS of a gateway")]
+pub(crate) struct GatewayTlsFlags {
+    /// Certificate for clients, PEM; addresses without a scheme are https then
+    #[arg(long, env = "BERTH_CERT_FILE", value_name = "FILE")]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// Private key of --cert-file, PEM
+    #[arg(long, env = "BERTH_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Authorities of the clients' certificates, PEM; by itself it demands none
+    #[arg(long, env = "BERTH_TRUSTED_CA_FILE", value_name = "FILE")]
+    pub(crate) trusted_ca_file: Option<PathBuf>,
+    /// Demand a certificate of --trusted-ca-file from every client
+    #[arg(long, env = "BERTH_CLIENT_CERT_AUTH")]
+    pub(crate) client_cert_auth: bool,
+    /// Revoked certificates of clients: lists in PEM, or one in DER
+    #[arg(long, env = "BERTH_CLIENT_CRL_FILE", value_name = "FILE")]
+    pub(crate) client_crl_file: Option<PathBuf>,
+    /// How the members are called that are https
+    #[command(flatten)]
+    pub(crate) store: StoreTlsFlags,
+    /// Certificate for the members' addresses of --initial-cluster, PEM
+    #[arg(long, env = "BERTH_PEER_CERT_FILE", value_name = "FILE")]
+    pub(crate) peer_cert_file: Option<PathBuf>,
+    /// Private key of --peer-cert-file, PEM
+    #[arg(long, env = "BERTH_PEER_KEY_FILE", value_name = "FILE")]
+    pub(crate) peer_key_file: Option<PathBuf>,
+    /// Authorities of the members' certificates there, PEM
+    #[arg(long, env = "BERTH_PEER_TRUSTED_CA_FILE", value_name = "FILE")]
+    pub(crate) peer_trusted_ca_file: Option<PathBuf>,
+}
+
+/// TLS of the Engine API over TCP, at either end; names and files are docker's.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ApiTls {
+    /// TLS with the engine, at both ends; an engine that listens on TCP demands certificates from its clients then
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_TLS_VERIFY",
+        value_parser = FalseyValueParser::new(),
+        help_heading = "Connections"
+    )]
+    pub(crate) tlsverify: bool,
+    /// Directory with ca.pem, cert.pem and key.pem, where a file is not named by itself
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_CERT_PATH",
+        value_name = "DIR",
+        help_heading = "Connections"
+    )]
+    pub(crate) tlscertpath: Option<PathBuf>,
+    /// Authorities of the other end's certificates, PEM
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_TLS_CACERT",
+        value_name = "FILE",
+        help_heading = "Connections"
+    )]
+    pub(crate) tlscacert: Option<PathBuf>,
+    /// Certificate that is shown, PEM
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_TLS_CERT",
+        value_name = "FILE",
+        help_heading = "Connections"
+    )]
+    pub(crate) tlscert: Option<PathBuf>,
+    /// Private key of --tlscert, PEM
+    #[arg(
+        long,
+        global = true,
+        env = "BERTH_TLS_KEY",
+        value_name = "FILE",
+        help_heading = "Connections"
+    )]
+    pub(crate) tlskey: Option<PathBuf>,
 }

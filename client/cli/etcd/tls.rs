@@ -6,7 +6,7 @@ use crate::args::etcd::Line;
 use crate::tls::{Asked, Kind};
 
 /// What was said about one kind of port.
-pub(super) fn asked(line: &Line, kind: Kind) -> Asked {
+pub(crate) fn asked(line: &Line, kind: Kind) -> Asked {
     let before = match kind {
         Kind::Clients => "",
         Kind::Peers => "peer-",

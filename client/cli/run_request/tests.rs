@@ -67,6 +67,7 @@ fn words_and_requests() {
             r#"{"AttachStderr":true,"AttachStdin":true,"AttachStdout":true,"Cmd":["cat"],"Image":"app","OpenStdin":true,"StdinOnce":true}"#.to_owned(),
         ),
         ("-di app cat", r#"{"Cmd":["cat"],"Image":"app","OpenStdin":true}"#.to_owned()),
+        ("-dt app", r#"{"Image":"app","Tty":true}"#.to_owned()),
         (
             "-d -e A=1 --env-file vars -e HOME -e GONE app",
             r#"{"Env":["A=1","B=x y","HOME=/here","A=1","HOME=/here"],"Image":"app"}"#.to_owned(),
@@ -74,6 +75,10 @@ fn words_and_requests() {
         (
             "-d --rm -w /srv -u 1:2 -h box --entrypoint /bin/sh -l a=b -l bare app -c true",
             r#"{"Cmd":["-c","true"],"Entrypoint":["/bin/sh"],"HostConfig":{"AutoRemove":true},"Hostname":"box","Image":"app","Labels":{"a":"b","bare":""},"User":"1:2","WorkingDir":"/srv"}"#.to_owned(),
+        ),
+        (
+            "-d --device /dev/fuse --device /dev/a:/dev/b:r --device /dev/c:rw --pid host --ipc container:x --uts host --volumes-from y:ro -v data:/d -v /anon app",
+            r#"{"HostConfig":{"Binds":["data:/d"],"Devices":[{"CgroupPermissions":"rwm","PathInContainer":"/dev/fuse","PathOnHost":"/dev/fuse"},{"CgroupPermissions":"r","PathInContainer":"/dev/b","PathOnHost":"/dev/a"},{"CgroupPermissions":"rw","PathInContainer":"/dev/c","PathOnHost":"/dev/c"}],"IpcMode":"container:x","PidMode":"host","UTSMode":"host","VolumesFrom":["y:ro"]},"Image":"app","Volumes":{"/anon":{}}}"#.to_owned(),
         ),
         (
             "-d -p 8000:80 -p 127.0.0.1::80 -P --network none app",
@@ -100,7 +105,6 @@ fn words_and_requests() {
 #[test]
 fn what_cannot_be_sent_is_named() {
     for (words, wanted) in [
-        ("-t app", "--tty is not supported yet"),
         (
             "-p 0:80 app",
             r#"--publish "0:80": a port is a number from 1 to 65535"#,
@@ -148,8 +152,8 @@ fn what_cannot_be_sent_is_named() {
         ),
         ("--sysctl a app", r#"--sysctl "a": it must be NAME=VALUE"#),
         (
-            "--device /dev/null app",
-            "error: unexpected argument '--device' found",
+            "--gpus all app",
+            "error: unexpected argument '--gpus' found",
         ),
     ] {
         assert_eq!(check(words), wanted, "{words}");

@@ -1,5 +1,13 @@
 //! The Engine API: containers, images and the daemon itself.
 
+mod exec;
+mod figures;
+mod files;
+mod things;
+
+pub use files::CommitOptions;
+pub use things::{ConnectOptions, NetworkOptions};
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::endpoints::Endpoint;
 use crate::error::SdkError;
 use crate::etcd::Query;
+use crate::tls::ClientTls;
 use crate::streams::{Attached, FrameStream, LineStream};
 use crate::transport::{Answer, Call, Transport};
 
@@ -72,6 +81,19 @@ pub struct LogsOptions {
     pub since: Option<String>,
     /// Up to this time.
     pub until: Option<String>,
+    /// What was added to each line where it was logged.
+    pub details: bool,
+}
+
+/// Which events to listen for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventsOptions {
+    /// Filters as `(key, value)`.
+    pub filters: Vec<(String, String)>,
+    /// Also those that were since this time, `seconds[.nanoseconds]`.
+    pub since: Option<String>,
+    /// Only until this time; without it there is no end.
+    pub until: Option<String>,
 }
 
 impl Default for LogsOptions {
@@ -84,6 +106,7 @@ impl Default for LogsOptions {
             tail: None,
             since: None,
             until: None,
+            details: false,
         }
     }
 }
@@ -158,6 +181,14 @@ impl EngineClient {
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             transport: Transport::new(endpoint),
+        }
+    }
+
+    /// The same with these certificates, where the endpoint is over TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<ClientTls>) -> Self {
+        Self {
+            transport: self.transport.with_tls(tls),
         }
     }
 
@@ -299,6 +330,7 @@ impl EngineClient {
         query.flag("stderr", options.stderr);
         query.flag("follow", options.follow);
         query.flag("timestamps", options.timestamps);
+        query.flag("details", options.details);
         query.optional("tail", options.tail);
         query.optional("since", options.since.as_deref());
         query.optional("until", options.until.as_deref());
@@ -307,18 +339,29 @@ impl EngineClient {
         Ok(FrameStream::new(response))
     }
 
-    /// Attaches to a container, which need not run yet.
+    /// Attaches to a container, which need not run yet. `keys` leave its terminal, such as `ctrl-p,ctrl-q`.
     ///
     /// # Errors
     /// As every request.
-    pub async fn attach(&self, container: &str, streams: AttachStreams) -> Result<Attached, SdkError> {
+    pub async fn attach(
+        &self,
+        container: &str,
+        streams: AttachStreams,
+        keys: Option<&str>,
+    ) -> Result<Attached, SdkError> {
         let mut query = Query::new();
         query.flag("stream", true);
         query.flag("stdin", streams.stdin);
         query.flag("stdout", streams.stdout);
         query.flag("stderr", streams.stderr);
+        query.optional("detachKeys", keys);
         let path = query.onto(&format!("{API}/containers/{}/attach", escape(container)));
-        let call = Call::new(Method::POST, path)
+        self.upgrade(Call::new(Method::POST, path)).await
+    }
+
+    /// Sends a request whose connection becomes a raw stream.
+    async fn upgrade(&self, call: Call) -> Result<Attached, SdkError> {
+        let call = call
             .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
             .header(header::UPGRADE, HeaderValue::from_static("tcp"));
         let response = self.transport.open(call).await?;
@@ -360,8 +403,22 @@ impl EngineClient {
     /// # Errors
     /// As every request.
     pub async fn events(&self, wanted: &[(String, String)]) -> Result<LineStream, SdkError> {
+        let options = EventsOptions {
+            filters: wanted.to_vec(),
+            ..EventsOptions::default()
+        };
+        self.events_of(&options).await
+    }
+
+    /// The events of a time.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn events_of(&self, options: &EventsOptions) -> Result<LineStream, SdkError> {
         let mut query = Query::new();
-        query.optional("filters", filters(wanted)?);
+        query.optional("filters", filters(&options.filters)?);
+        query.optional("since", options.since.as_deref());
+        query.optional("until", options.until.as_deref());
         let path = query.onto(&format!("{API}/events"));
         self.stream(Call::new(Method::GET, path))
             .await
@@ -426,9 +483,19 @@ impl EngineClient {
         for change in &options.changes {
             query.pair("changes", change);
         }
+        let call = Call::new(Method::POST, query.onto(&format!("{API}/images/create")));
+        let answer = self.send_archive(call, archive).await?;
+        refuse(&self.transport, &answer)?;
+        imported(&self.transport, &answer)
+    }
+
+    /// Sends a request whose body is an archive.
+    async fn send_archive<R>(&self, call: Call, archive: R) -> Result<Answer, SdkError>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+    {
         let (sender, body) = Channel::<Bytes, std::io::Error>::new(UPLOAD_QUEUE);
         let upload = tokio::spawn(upload(archive, sender));
-        let call = Call::new(Method::POST, query.onto(&format!("{API}/images/create")));
         let response = self
             .transport
             .open(call.stream("application/x-tar", body.boxed_unsync()))
@@ -443,9 +510,7 @@ impl EngineClient {
         {
             return Err(SdkError::Input(error));
         }
-        let answer = answer?;
-        refuse(&self.transport, &answer)?;
-        imported(&self.transport, &answer)
+        answer
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, SdkError> {

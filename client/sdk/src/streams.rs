@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 
-use berth_wire::docker::{Frame, FrameDecoder};
+use berth_wire::docker::{Frame, FrameDecoder, Stream};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt;
@@ -42,11 +42,44 @@ impl Pieces {
     }
 }
 
+/// A tar archive that is coming in.
+#[derive(Debug)]
+pub struct ArchiveStream {
+    pieces: Pieces,
+}
+
+impl ArchiveStream {
+    pub(crate) fn new(response: Response<Incoming>) -> Self {
+        Self {
+            pieces: Pieces {
+                body: response.into_body(),
+            },
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// A broken connection: an archive that could not be finished ends so, too.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.pieces.next().await
+    }
+}
+
+/// What is read is all of standard output: a terminal's output has no frames.
+fn unframed(bytes: &[u8]) -> Frame {
+    Frame {
+        stream: Stream::Stdout,
+        payload: bytes.to_vec(),
+    }
+}
+
 /// Output of a container, cut into frames.
 #[derive(Debug)]
 pub struct FrameStream {
     pieces: Pieces,
     decoder: FrameDecoder,
+    raw: bool,
 }
 
 impl FrameStream {
@@ -56,7 +89,14 @@ impl FrameStream {
                 body: response.into_body(),
             },
             decoder: FrameDecoder::new(),
+            raw: false,
         }
+    }
+
+    /// For a container with a terminal: its output comes as it is.
+    #[must_use]
+    pub fn raw(self, raw: bool) -> Self {
+        Self { raw, ..self }
     }
 
     /// The next frame; `None` at the end.
@@ -69,6 +109,7 @@ impl FrameStream {
                 return Ok(Some(frame));
             }
             match self.pieces.next().await? {
+                Some(bytes) if self.raw => return Ok(Some(unframed(&bytes))),
                 Some(bytes) => self.decoder.push(&bytes),
                 None => return self.decoder.finish().map(|()| None).map_err(io::Error::other),
             }
@@ -144,6 +185,7 @@ pub struct Attached {
     output: ReadHalf<TokioIo<Upgraded>>,
     input: Option<WriteHalf<TokioIo<Upgraded>>>,
     decoder: FrameDecoder,
+    raw: bool,
 }
 
 impl std::fmt::Debug for Attached {
@@ -159,7 +201,14 @@ impl Attached {
             output,
             input: Some(input),
             decoder: FrameDecoder::new(),
+            raw: false,
         }
+    }
+
+    /// For a process with a terminal: its output comes as it is.
+    #[must_use]
+    pub fn raw(self, raw: bool) -> Self {
+        Self { raw, ..self }
     }
 
     /// Takes the input side; it can be taken once. Keep it as long as the output is read: when both are gone, the
@@ -181,6 +230,7 @@ impl Attached {
             }
             match self.output.read(&mut buffer).await? {
                 0 => return self.decoder.finish().map(|()| None).map_err(io::Error::other),
+                count if self.raw => return Ok(Some(unframed(&buffer[..count]))),
                 count => self.decoder.push(&buffer[..count]),
             }
         }

@@ -28,6 +28,7 @@ mod exec;
 mod frames;
 mod host;
 mod image;
+mod keys;
 mod network;
 mod stats;
 mod system;
@@ -49,9 +50,11 @@ pub use host::{
     RestartPolicy, ThrottleDevice, TmpfsOptions, Ulimit, VolumeDriver, VolumeOptions, WeightDevice,
 };
 pub use image::{ImageConfig, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary, RootFs};
+pub use keys::{DetachKeys, DetachKeysError};
 pub use network::{
-    EndpointIpam, EndpointSettings, IpamConfig, NetworkIpam, NetworkResource, NetworkSettings,
-    NetworkingConfig,
+    EndpointIpam, EndpointSettings, IpamConfig, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated,
+    NetworkDisconnect, NetworkIpam, NetworkReference, NetworkResource, NetworkSettings, NetworkingConfig,
+    PruneNetworksResponse,
 };
 pub use stats::{
     BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats,

@@ -7,6 +7,7 @@ mod freeze;
 mod images;
 mod launch;
 mod mounts;
+mod networks;
 mod probe;
 mod undo;
 
@@ -23,6 +24,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::dns::Resolvers;
 use crate::documents::Paths;
 use crate::error::Failure;
 use crate::handle::{Ended, Input, Reply};
@@ -47,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) volumes: Volumes,
     pub(crate) init: InitProgram,
     pub(crate) facts: Arc<Facts>,
+    pub(crate) resolvers: Resolvers,
     pub(crate) runtime: Runtime,
     pub(crate) inputs: mpsc::WeakSender<Input>,
     pub(crate) containers_dir: PathBuf,

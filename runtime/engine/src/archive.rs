@@ -52,7 +52,11 @@ impl Actions {
 
     /// The source of the mount that a path is below, and the rest of the path.
     fn below_mount(&self, container: &Container, path: &Path) -> Option<(PathBuf, PathBuf)> {
-        let holding = container.spec.mounts.iter().filter(|mount| path.starts_with(&mount.target));
+        let holding = container
+            .spec
+            .mounts
+            .iter()
+            .filter(|mount| path.starts_with(&mount.target));
         let mount = holding.max_by_key(|mount| mount.target.components().count())?;
         let source = match &mount.source {
             MountSource::Host { path, .. } => path.clone(),
@@ -66,10 +70,18 @@ impl Actions {
     /// Whether what is at a path can be changed by nobody.
     pub(crate) fn is_read_only(&self, container: &Container, asked: &str) -> Option<Failure> {
         let (path, ..) = read(asked);
-        let holding = container.spec.mounts.iter().filter(|mount| path.starts_with(&mount.target));
+        let holding = container
+            .spec
+            .mounts
+            .iter()
+            .filter(|mount| path.starts_with(&mount.target));
         match holding.max_by_key(|mount| mount.target.components().count()) {
-            Some(mount) if mount.flags.read_only => Some(Failure::ReadOnly("mounted volume is marked read-only")),
-            None if container.spec.readonly_rootfs => Some(Failure::ReadOnly("container rootfs is marked read-only")),
+            Some(mount) if mount.flags.read_only => {
+                Some(Failure::ReadOnly("mounted volume is marked read-only"))
+            }
+            None if container.spec.readonly_rootfs => {
+                Some(Failure::ReadOnly("container rootfs is marked read-only"))
+            }
             Some(_) | None => None,
         }
     }
@@ -81,7 +93,10 @@ impl Actions {
             return Ok(Root::of_process(pid)?);
         }
         let directory = self.directory(&container.id);
-        let layers = self.shared.images.container_layers(&container.image_id, &directory)?;
+        let layers = self
+            .shared
+            .images
+            .container_layers(&container.image_id, &directory)?;
         Ok(Root::mount(&berth_exec::RootLayers {
             lower: layers.lower,
             upper: layers.upper,
@@ -140,7 +155,11 @@ impl Spot {
             None => "/".to_owned(),
         };
         let nanos = i64::try_from(look.stat.st_mtime_nsec).unwrap_or_default();
-        let time = look.stat.st_mtime.saturating_mul(clock::NANOS_PER_SECOND).saturating_add(nanos);
+        let time = look
+            .stat
+            .st_mtime
+            .saturating_mul(clock::NANOS_PER_SECOND)
+            .saturating_add(nanos);
         Ok(PathStat {
             name,
             size: look.stat.st_size,
@@ -172,11 +191,13 @@ impl Spot {
             return Err(Failure::NotADirectory);
         }
         let directory: OwnedFd = self.root.directory(&self.path)?.ok_or_else(|| self.missing())?;
-        berth_images::extract(archive, directory, how).map_err(|error| match error {
-            berth_images::ArchiveError::Write { source, .. } if is_read_only(&source) => {
-                Failure::ReadOnly("the file system is mounted read-only")
+        berth_images::extract(archive, directory, how).map_err(|error| {
+            if let berth_images::ArchiveError::Write { source, .. } = &error
+                && is_read_only(source)
+            {
+                return Failure::ReadOnly("the file system is mounted read-only");
             }
-            error => Failure::Image(error.into()),
+            Failure::Image(error.into())
         })
     }
 }

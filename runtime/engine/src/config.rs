@@ -1,6 +1,6 @@
 //! What an engine must be told before it starts.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,8 +15,10 @@ pub struct EngineConfig {
     pub run_dir: PathBuf,
     /// The path of the API socket.
     pub socket: PathBuf,
-    /// The group that may use the socket besides root.
+    /// The group that may use the socket besides root; without one it is `docker`, if that group is there.
     pub socket_group: Option<String>,
+    /// TCP ports of the API; none as a rule.
+    pub tcp: Option<TcpConfig>,
     /// The executable that the keeper is made from: it must run `berth_exec::keeper::run` as `EXECUTABLE __keeper`.
     pub executable: PathBuf,
     /// The name of the network bridge.
@@ -31,6 +33,26 @@ pub struct EngineConfig {
     pub version: String,
     /// The commit to announce, or an empty string.
     pub git_commit: String,
+}
+
+/// TCP ports of the API. There is none without TLS: who reaches the API is root on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpConfig {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// The certificates.
+    pub tls: TlsFiles,
+}
+
+/// The files of mutual TLS, all in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities that sign clients' certificates.
+    pub ca: PathBuf,
+    /// The certificate that is shown to clients.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// A checked IPv4 subnet with room for the gateway and one container at least.

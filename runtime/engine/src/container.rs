@@ -1,13 +1,15 @@
 //! What is known about one container: the record that survives the daemon.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use berth_plan::{MountSource, Plan, Spec};
+use berth_plan::{Endpoint, LinkedHost, MountSource, Plan, Spec};
 use berth_wire::docker::{ContainerConfig, HostConfig, PathSet};
 use serde::{Deserialize, Serialize};
 
+use crate::documents::BRIDGE_NETWORK_ID;
 use crate::health::Health;
+use crate::networks::{Attachment, TargetAlias, own_bridge};
 use crate::registration::{RegisteredPort, Registration};
 
 /// A container. Times are nanoseconds since 1970, 0 for never.
@@ -25,6 +27,12 @@ pub(crate) struct Container {
     pub(crate) host_config: HostConfig,
     pub(crate) spec: Spec,
     pub(crate) run: Run,
+    /// The networks that it is in, unless its network is none, the host's or another's.
+    #[serde(default = "own_bridge")]
+    pub(crate) attachments: Vec<Attachment>,
+    /// Links of the engine's own network.
+    #[serde(default)]
+    pub(crate) links: Vec<TargetAlias>,
 }
 
 /// The present or the last run.
@@ -96,18 +104,65 @@ impl Status {
 /// Address and ports of a running container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
-    /// None without a network of its own.
+    /// Its first place: published ports lead there. None without a network.
     pub(crate) endpoint: Option<Address>,
     pub(crate) ports: Vec<PublishedAt>,
+    /// Its places in other networks.
+    #[serde(default)]
+    pub(crate) more: Vec<Address>,
+    /// The containers that it is linked to.
+    #[serde(default)]
+    pub(crate) links: Vec<LinkedHost>,
+    /// The variables that tell of them.
+    #[serde(default)]
+    pub(crate) link_env: Vec<String>,
 }
 
-/// An address on the bridge.
+/// An address in a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub(crate) address: Ipv4Addr,
     pub(crate) prefix_len: u8,
     pub(crate) gateway: Ipv4Addr,
     pub(crate) mac: String,
+    /// The network, by id.
+    #[serde(default = "own_network")]
+    pub(crate) network: String,
+    /// Names this place.
+    #[serde(default)]
+    pub(crate) endpoint_id: String,
+    /// What of it is on the host.
+    #[serde(default)]
+    pub(crate) endpoint: Option<Endpoint>,
+}
+
+fn own_network() -> String {
+    BRIDGE_NETWORK_ID.to_owned()
+}
+
+impl Place {
+    /// All places, the first one first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.endpoint.iter().chain(&self.more)
+    }
+}
+
+impl Address {
+    /// It is in the engine's own network.
+    pub(crate) fn is_own(&self) -> bool {
+        self.network == BRIDGE_NETWORK_ID
+    }
+
+    /// The IPv6 address, if it has one.
+    pub(crate) fn ipv6(&self) -> Option<Ipv6Addr> {
+        Some(self.endpoint.as_ref()?.ipv6.as_ref()?.address)
+    }
+
+    /// The addresses of either kind.
+    pub(crate) fn all(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6().map(IpAddr::V6);
+        std::iter::once(IpAddr::V4(self.address)).chain(ipv6)
+    }
 }
 
 /// A published port with the host port that it got.
@@ -188,7 +243,7 @@ impl Container {
             .collect()
     }
 
-    /// The address on the bridge, if it runs and has one.
+    /// The first address, if it runs and has one.
     pub(crate) fn address(&self) -> Option<&Address> {
         self.run
             .place

@@ -3,20 +3,26 @@
 mod mounts;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use berth_plan::Network;
 use berth_wire::docker::{
-    ContainerInspect, ContainerState, ContainerSummary, EndpointSettings, GraphDriver, HostNetworkMode,
+    ContainerInspect, ContainerState, ContainerSummary, EndpointIpam, EndpointSettings, GraphDriver, HostNetworkMode,
     NetworkSettings, PortBinding, PortMap, PortSummary, SummaryNetworkSettings,
 };
 
 use crate::clock;
-use crate::container::{Container, Status};
+use crate::container::{Container, Place, Status};
 use crate::duration;
 use crate::health::Health;
+use crate::networks::Attachment;
 
 pub(crate) use mounts::points;
 
-/// The id of the only network there is.
+/// Digits of an id that stand for it.
+const SHORT_ID: usize = 12;
+
+/// The id of the engine's own network.
 pub(crate) const BRIDGE_NETWORK_ID: &str = "6272696467650000000000000000000000000000000000000000000000000001";
 
 /// The name of the storage driver.
@@ -120,7 +126,6 @@ fn state(container: &Container) -> ContainerState {
         error: run.error.clone(),
         started_at: clock::render(run.started_at),
         finished_at: clock::render(run.finished_at),
-        ..ContainerState::default()
     }
 }
 
@@ -187,24 +192,70 @@ fn port_map(container: &Container) -> PortMap {
     container.ports().into_iter().map(entry).collect()
 }
 
-/// The networks of a container: the bridge under its public name, or the mode it was given.
+/// The networks of a container by name, or the mode it was given.
 fn networks(container: &Container) -> BTreeMap<String, EndpointSettings> {
-    let name = match container.host_config.network_mode.as_str() {
-        "" | "default" | "bridge" => "bridge",
-        other => other,
+    let mode = container.host_config.network_mode.as_str();
+    if container.spec.network != Network::Bridge {
+        return BTreeMap::from([(mode.to_owned(), EndpointSettings::default())]);
+    }
+    let short: String = container.id.chars().take(SHORT_ID).collect();
+    let one = |attachment: &Attachment| {
+        let mut settings = EndpointSettings {
+            network_id: attachment.network.clone(),
+            ..EndpointSettings::default()
+        };
+        if attachment.network != BRIDGE_NETWORK_ID {
+            let own = attachment.aliases.iter().cloned().chain([short.clone()]);
+            settings.aliases = Some(own.collect());
+            let mut names = vec![container.name.clone(), short.clone(), container.spec.hostname.clone()];
+            names.extend(attachment.aliases.iter().cloned());
+            let mut seen = std::collections::BTreeSet::new();
+            names.retain(|name| seen.insert(name.clone()));
+            settings.dns_names = Some(names);
+        }
+        if attachment.ipv4.is_some() || attachment.ipv6.is_some() {
+            let text = |address: Option<String>| address.unwrap_or_default();
+            settings.ipam_config = Some(EndpointIpam {
+                ipv4_address: text(attachment.ipv4.map(|address| address.to_string())),
+                ipv6_address: text(attachment.ipv6.map(|address| address.to_string())),
+                ..EndpointIpam::default()
+            });
+        }
+        let links = attachment.links.iter().map(|link| link.word.clone());
+        settings.links = Some(links.collect()).filter(|links: &Vec<String>| !links.is_empty());
+        place(container, attachment, &mut settings);
+        (attachment.name.clone(), settings)
     };
-    let mut settings = EndpointSettings::default();
-    if name == "bridge" {
-        BRIDGE_NETWORK_ID.clone_into(&mut settings.network_id);
+    container.attachments.iter().map(one).collect()
+}
+
+/// Where it is while it runs.
+fn place(container: &Container, attachment: &Attachment, settings: &mut EndpointSettings) {
+    let running = container.run.place.iter().filter(|_| container.run.status == Status::Running);
+    let mut addresses = running.flat_map(Place::addresses);
+    let Some(address) = addresses.find(|address| address.network == attachment.network) else {
+        return;
+    };
+    settings.endpoint_id.clone_from(&address.endpoint_id);
+    settings.gateway = address.gateway.to_string();
+    settings.ip_address = address.address.to_string();
+    settings.ip_prefix_len = address.prefix_len;
+    settings.mac_address.clone_from(&address.mac);
+    if let Some(ipv6) = address.endpoint.as_ref().and_then(|endpoint| endpoint.ipv6.as_ref()) {
+        settings.ipv6_gateway = ipv6.gateway.to_string();
+        settings.global_ipv6_address = ipv6.address.to_string();
+        settings.global_ipv6_prefix_len = ipv6.prefix_len;
     }
-    if let Some(address) = container.address() {
-        settings.endpoint_id.clone_from(&container.id);
-        settings.gateway = address.gateway.to_string();
-        settings.ip_address = address.address.to_string();
-        settings.ip_prefix_len = address.prefix_len;
-        settings.mac_address.clone_from(&address.mac);
-    }
-    BTreeMap::from([(name.to_owned(), settings)])
+}
+
+/// The names that other containers have for this one by their links.
+pub(crate) fn link_names(container: &Container, all: &[Arc<Container>]) -> Vec<String> {
+    let of = |other: &Arc<Container>| {
+        let links = other.links.iter().filter(|link| link.target == container.id);
+        let names = links.map(|link| format!("/{}/{}", other.name, link.alias));
+        names.collect::<Vec<_>>()
+    };
+    all.iter().flat_map(of).collect()
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {

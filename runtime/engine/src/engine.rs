@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +11,19 @@ use std::thread::JoinHandle;
 use berth_exec::{Adopted, BridgeConfig, HostConfig, Launcher, Report};
 use berth_images::ImageStore;
 use berth_plan::Facts;
-use berth_plan::ipam::Pool;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 
 use crate::actions::{self, Actions, InitProgram, Shared};
 use crate::config::{EngineConfig, Subnet};
+use crate::dns::Resolvers;
 use crate::error::EngineError;
 use crate::event_loop::EventLoop;
 use crate::events::Events;
 use crate::execs::Execs;
 use crate::handle::{Change, Handle, Input, QUEUE};
 use crate::http::{Api, Identity, MAX_ATTACHED};
+use crate::networks::{Network, Networks};
 use crate::records::Records;
 use crate::recover::{Recovered, recover};
 use crate::registration::Registration;
@@ -50,6 +52,7 @@ pub struct Engine {
     server: tokio::task::JoinHandle<()>,
     event_loop: JoinHandle<()>,
     socket: PathBuf,
+    tcp_addrs: Vec<SocketAddr>,
     /// Held as long as the engine lives.
     _lock: File,
 }
@@ -73,6 +76,9 @@ impl Engine {
     /// Whatever is missing, in use or unreadable, by name; nothing is left running then.
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
         let subnet: Subnet = config.subnet.parse()?;
+        // Certificates that cannot be used are told before anything is bound.
+        let tcp = socket::bind_tcp(config.tcp.as_ref()).await?;
+        let tcp_addrs = tcp.as_ref().map(socket::TcpPorts::addrs).unwrap_or_default();
         let listener = socket::bind(&config.socket, config.socket_group.as_deref())?;
         let (inputs, queue) = mpsc::channel(QUEUE);
         let weak = inputs.downgrade();
@@ -106,7 +112,7 @@ impl Engine {
             attach_places: Arc::new(Semaphore::new(MAX_ATTACHED)),
         });
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(socket::serve(listener, api, stopped));
+        let server = tokio::spawn(socket::serve(listener, tcp, api, stopped));
         tokio::spawn(remove_all(handle.clone(), prepared.doomed));
         tokio::spawn(start_all(handle.clone(), prepared.due));
         Ok(Self {
@@ -117,8 +123,15 @@ impl Engine {
             server,
             event_loop,
             socket: config.socket,
+            tcp_addrs,
             _lock: prepared.lock,
         })
+    }
+
+    /// The TCP ports of the API as they were bound.
+    #[must_use]
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.tcp_addrs
     }
 
     /// All running containers that have an address, after every change.
@@ -213,6 +226,7 @@ fn prepare(
             volumes,
             init: InitProgram::new(config.executable.clone(), config.data_dir.join("init")),
             facts: Arc::clone(&facts),
+            resolvers: Resolvers::new(runtime.clone()),
             runtime,
             inputs,
             containers_dir,
@@ -220,21 +234,24 @@ fn prepare(
             cgroup_parent: config.cgroup_parent.clone(),
         }),
     };
-    let mut pool = Pool::new(subnet.network, subnet.prefix_len);
+    let recorded = records.load_networks()?;
+    for network in &recorded {
+        actions.restore_network(network);
+    }
+    let mut networks = Networks::new(Network::own(subnet, &config.bridge), recorded);
     let Recovered {
         containers,
         names,
         doomed,
         due,
-    } = recover(&records, adopted, &actions, &mut pool)?;
+    } = recover(&records, adopted, &actions, &mut networks)?;
     let events = Arc::new(Events::new());
     let (registrations, published) = watch::channel(Arc::default());
     let event_loop = EventLoop {
         containers,
         names,
         execs: Execs::default(),
-        pool,
-        subnet,
+        networks,
         records,
         actions: actions.clone(),
         events: Arc::clone(&events),

@@ -40,6 +40,17 @@ pub enum EngineError {
     /// The group of the socket does not exist.
     #[error("group {0:?} does not exist")]
     NoSuchGroup(String),
+    /// The certificates of the TCP ports cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// A TCP port cannot be had.
+    #[error("cannot listen on tcp://{address}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// The records cannot be used.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -78,6 +89,14 @@ pub enum RecordError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The record of a network cannot be read.
+    #[error("record of network {id} cannot be read")]
+    UnreadableNetwork {
+        /// Whose.
+        id: String,
+        /// Why.
+        source: serde_json::Error,
     },
     /// A record cannot be read.
     #[error("record of container {id} cannot be read")]
@@ -128,6 +147,8 @@ pub(crate) enum Failure {
     EraseFailed { id: String },
     #[error("No such container: {0}")]
     NoSuchOther(String),
+    #[error(transparent)]
+    Network(#[from] crate::networks::NetworkFailure),
     #[error("get {0}: no such volume")]
     NoSuchVolume(String),
     #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
@@ -196,8 +217,8 @@ pub(crate) enum Failure {
     ExecNotRunning(String),
     #[error("too many processes have been added to containers, the limit is {0}")]
     TooManyExecs(usize),
-    #[error("Invalid detach keys ({0}) provided")]
-    BadDetachKeys(String),
+    #[error(transparent)]
+    BadDetachKeys(#[from] berth_wire::docker::DetachKeysError),
     #[error("too many attached clients, the limit is {0}")]
     TooManyAttached(usize),
     #[error("{0}")]

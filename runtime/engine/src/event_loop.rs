@@ -4,6 +4,7 @@ mod create;
 mod exec;
 mod joined;
 mod health;
+mod networks;
 mod runs;
 mod steps;
 mod update;
@@ -11,18 +12,17 @@ mod update;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use berth_plan::ipam::Pool;
 use tokio::sync::{mpsc, watch};
 
 use crate::actions::Actions;
-use crate::config::Subnet;
-use crate::container::{Container, RunState, Status};
+use crate::container::{Container, Place, RunState, Status};
 use crate::error::{Failure, RecordError};
 use crate::events::Events;
 use crate::execs::Execs;
 use crate::handle::{Command, Ended, Input, Reply};
 use crate::lifecycle::{self, Answer, Life, Phase, Ticket};
 use crate::names::Names;
+use crate::networks::Networks;
 use crate::records::Records;
 use crate::registration::Registration;
 use crate::restart::Policy;
@@ -33,8 +33,7 @@ pub(crate) struct EventLoop {
     pub(crate) containers: BTreeMap<String, Entry>,
     pub(crate) names: Names,
     pub(crate) execs: Execs,
-    pub(crate) pool: Pool,
-    pub(crate) subnet: Subnet,
+    pub(crate) networks: Networks,
     pub(crate) records: Records,
     pub(crate) actions: Actions,
     pub(crate) events: Arc<Events>,
@@ -136,7 +135,8 @@ impl EventLoop {
             Input::Froze { id, ticket, done } => self.step(&id, lifecycle::Input::Froze { ticket, done }),
             Input::Thawed { id, ticket, done } => self.step(&id, lifecycle::Input::Thawed { ticket, done }),
             Input::Cleaned { id } => self.cleaned(&id),
-            Input::Disconnected { address } => self.pool.release(address),
+            Input::Disconnected { addresses } => addresses.iter().for_each(|address| self.networks.release(address)),
+            Input::Network(input) => self.network_input(input),
             Input::Erased { id, done } => self.erased(&id, done),
             // The next engine starts it.
             Input::RestartDue { .. } if self.closed => {}
@@ -188,6 +188,7 @@ impl EventLoop {
                 drop(reply.send(Ok(all)));
             }
             Command::Exec(command) => self.exec_command(command),
+            Command::Network(command) => self.network_command(command),
             Command::Close { reply } => {
                 self.closed = true;
                 let busy = self.containers.values().filter(|entry| match entry.life.phase() {
@@ -227,26 +228,13 @@ impl EventLoop {
     }
 
     fn tell_network(&self, container: &Container, action: &str) {
-        if container
-            .run
-            .place
-            .as_ref()
-            .is_some_and(|place| place.endpoint.is_some())
-        {
-            let attributes = [
-                ("container", container.id.as_str()),
-                ("name", "bridge"),
-                ("type", "bridge"),
-            ];
-            let attributes = attributes
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into();
-            self.events
-                .publish("network", action, crate::documents::BRIDGE_NETWORK_ID, attributes);
+        for address in container.run.place.iter().flat_map(Place::addresses) {
+            self.tell_place(container, address, action);
         }
     }
 
     fn publish_registrations(&self) {
+        self.publish_names();
         let running = self
             .containers
             .values()

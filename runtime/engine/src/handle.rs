@@ -1,6 +1,7 @@
 //! The way to the event loop: commands with a place for the answer, and a handle that everybody may clone.
 
-use std::net::Ipv4Addr;
+mod networks;
+
 use std::sync::Arc;
 
 use berth_exec::ExecError;
@@ -8,11 +9,13 @@ use berth_plan::{ExecSpec, Facts, Plan};
 use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, HostConfig, ImageConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::container::{Container, PublishedAt, RunState};
+use crate::container::{Address, Container, PublishedAt, RunState};
 use crate::error::{Failure, LaunchFailure};
 use crate::execs::FoundExec;
 use crate::health::Probed;
 use crate::lifecycle::{Answer, Grace, Ticket};
+
+pub(crate) use networks::{NetworkCommand, NetworkInput, NetworkRow, NetworkView};
 
 /// Inputs waiting for the event loop. At the bound senders wait, so clients feel the load.
 pub(crate) const QUEUE: usize = 1024;
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     List { reply: Reply<Vec<Arc<Container>>> },
     /// About further processes in containers.
     Exec(ExecCommand),
+    /// About networks.
+    Network(NetworkCommand),
     /// Take nothing more; the reply names the containers that run.
     Close { reply: Reply<Vec<String>> },
 }
@@ -173,8 +178,10 @@ pub(crate) enum Input {
     },
     /// What the host held of an ended run is gone.
     Cleaned { id: String },
-    /// The network of an ended run is gone.
-    Disconnected { address: Ipv4Addr },
+    /// The networks of an ended run are gone.
+    Disconnected { addresses: Vec<Address> },
+    /// About networks.
+    Network(NetworkInput),
     /// The files of a container are gone, or not.
     Erased { id: String, done: bool },
     /// The wait before the next start is over.

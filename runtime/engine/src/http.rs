@@ -23,7 +23,6 @@ mod body;
 mod commit;
 mod containers;
 mod create;
-mod detach;
 mod disk;
 mod error;
 mod events;
@@ -32,6 +31,7 @@ mod images;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod networks;
 mod params;
 mod prune;
 mod resize;
@@ -160,8 +160,16 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
             images::remove(&api, &name.join("/"), &params).await
         }
 
+        ("DELETE", ["containers", parent, alias]) => networks::unlink(&api, parent, alias, &params).await,
+
+        ("GET", ["networks"]) => networks::list(&api, &params).await,
+        ("POST", ["networks", "create"]) => networks::create(&api, request).await,
+        ("POST", ["networks", "prune"]) => networks::prune(&api, &params).await,
         // `docker inspect X` asks for every kind of thing; a miss must be 404.
-        ("GET", ["networks", name]) => Err(Failure::NoSuchThing(format!("network {name} not found"))),
+        ("GET", ["networks", name]) => networks::inspect(&api, name).await,
+        ("POST", ["networks", name, "connect"]) => networks::connect(&api, name, request).await,
+        ("POST", ["networks", name, "disconnect"]) => networks::disconnect(&api, name, request).await,
+        ("DELETE", ["networks", name]) => networks::remove(&api, name).await,
         ("GET", ["volumes"]) => volumes::list(&api, &params).await,
         ("POST", ["volumes", "create"]) => volumes::create(&api, request).await,
         ("POST", ["volumes", "prune"]) => volumes::prune(&api, &params, minor).await,
@@ -181,7 +189,6 @@ fn unsupported(method: &str, segments: &[&str]) -> Failure {
         ("POST", ["images", .., "push"]) => "pushing images",
         ("POST", ["build"] | ["session"]) => "building images",
         ("POST", ["auth"]) => "logging in to a registry",
-        (_, ["networks", ..]) => "managing networks",
         (_, ["plugins", ..]) => "managing plugins",
         _ => return Failure::NoSuchPage,
     })

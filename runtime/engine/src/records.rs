@@ -1,4 +1,4 @@
-//! The containers on disk: one JSON document each in a sled tree, and a version file that guards their shape.
+//! The containers and networks on disk: one JSON document each in a sled tree, and a version file that guards their shape.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::container::Container;
 use crate::error::RecordError;
+use crate::networks::Network;
 
 /// The shape of the records. A berth that meets another number refuses to start.
 const VERSION: u32 = 1;
@@ -18,6 +19,7 @@ const VERSION_FILE: &str = "version";
 pub(crate) struct Records {
     database: sled::Db,
     containers: sled::Tree,
+    networks: sled::Tree,
 }
 
 impl Records {
@@ -30,7 +32,12 @@ impl Records {
             .flush_every_ms(None)
             .open()?;
         let containers = database.open_tree("containers")?;
-        Ok(Self { database, containers })
+        let networks = database.open_tree("networks")?;
+        Ok(Self {
+            database,
+            containers,
+            networks,
+        })
     }
 
     /// All containers, oldest first.
@@ -60,6 +67,36 @@ impl Records {
             source,
         })?;
         self.containers.insert(container.id.as_bytes(), document)?;
+        self.database.flush()?;
+        Ok(())
+    }
+
+    /// All networks that users made.
+    pub(crate) fn load_networks(&self) -> Result<Vec<Network>, RecordError> {
+        let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = entry?;
+            serde_json::from_slice(&value).map_err(|source| RecordError::UnreadableNetwork {
+                id: String::from_utf8_lossy(&key).into_owned(),
+                source,
+            })
+        };
+        self.networks.iter().map(read).collect()
+    }
+
+    /// Writes a network; it survives the death of the daemon when this returns.
+    pub(crate) fn save_network(&self, network: &Network) -> Result<(), RecordError> {
+        let document = serde_json::to_vec(network).map_err(|source| RecordError::UnreadableNetwork {
+            id: network.id.clone(),
+            source,
+        })?;
+        self.networks.insert(network.id.as_bytes(), document)?;
+        self.database.flush()?;
+        Ok(())
+    }
+
+    /// Forgets a network.
+    pub(crate) fn remove_network(&self, id: &str) -> Result<(), RecordError> {
+        self.networks.remove(id.as_bytes())?;
         self.database.flush()?;
         Ok(())
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use berth_exec::Adopted;
-use berth_plan::ipam::Pool;
 
 use crate::actions::Actions;
 use crate::clock;
-use crate::container::{Container, Run, Status};
+use crate::container::{Container, Place, Run, Status};
 use crate::error::RecordError;
 use crate::event_loop::Entry;
 use crate::handle::Ended;
 use crate::names::Names;
+use crate::networks::Networks;
 use crate::records::Records;
 use crate::restart::Policy;
 
@@ -34,7 +34,7 @@ pub(crate) fn recover(
     records: &Records,
     adopted: Vec<Adopted>,
     actions: &Actions,
-    pool: &mut Pool,
+    networks: &mut Networks,
 ) -> Result<Recovered, RecordError> {
     let mut adopted: BTreeMap<String, Adopted> = adopted
         .into_iter()
@@ -54,7 +54,7 @@ pub(crate) fn recover(
             adopted.remove(&container.id).as_ref(),
         ) {
             Fate::Untouched => {}
-            Fate::Runs { pid, started_at } => runs_on(&mut container, pid, started_at, actions, pool),
+            Fate::Runs { pid, started_at } => runs_on(&mut container, pid, started_at, actions, networks),
             Fate::Ended(ended) => has_ended(&mut container, ended, actions),
             Fate::Leftover => {
                 actions.clean_blocking(&container);
@@ -151,17 +151,22 @@ fn fate(status: Status, planned: bool, adopted: Option<&Adopted>) -> Fate {
     }
 }
 
-fn runs_on(container: &mut Container, pid: i64, started_at: i64, actions: &Actions, pool: &mut Pool) {
+fn runs_on(container: &mut Container, pid: i64, started_at: i64, actions: &Actions, networks: &mut Networks) {
     let run = &mut container.run;
     run.status = Status::Running;
     run.pid = pid;
     run.started_at = started_at;
     run.paused = actions.is_frozen(&container.id);
-    if let Some(endpoint) = run.place.as_ref().and_then(|place| place.endpoint.as_ref()) {
-        pool.reserve(endpoint.address);
+    let addresses = || run.place.iter().flat_map(Place::addresses);
+    for address in addresses() {
+        networks.reserve(address);
     }
+    let named = addresses().any(|address| !address.is_own());
     if let Some(plan) = &run.plan {
         actions.readopt(&container.id, plan);
+    }
+    if named {
+        actions.reopen_names(container);
     }
 }
 

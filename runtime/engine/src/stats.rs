@@ -31,10 +31,7 @@ pub(crate) struct Sample {
 
 /// Takes a sample of a container that runs. May block.
 pub(crate) fn sample(usage: Usage, container: &Container) -> Sample {
-    let own_network = match container.spec.network {
-        Network::Host => false,
-        _ => true,
-    };
+    let own_network = container.spec.network != Network::Host;
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let networks = if own_network && container.run.pid > 0 {
         interfaces(&text(&format!("/proc/{}/net/dev", container.run.pid)))

@@ -60,11 +60,16 @@ impl Volumes {
             }
             let description = entry.path().join(DESCRIPTION);
             let bytes = fs::read(&description);
-            let volume = bytes.ok().and_then(|bytes| serde_json::from_slice::<Volume>(&bytes).ok());
+            let volume = bytes
+                .ok()
+                .and_then(|bytes| serde_json::from_slice::<Volume>(&bytes).ok());
             match volume.filter(|volume| volume.name == name) {
                 Some(volume) => drop(known.insert(name, volume)),
                 // Its data stay where they are, for whoever can make sense of them.
-                None => tracing::error!(?description, "a volume without a readable description is left out"),
+                None => tracing::error!(
+                    ?description,
+                    "a volume without a readable description is left out"
+                ),
             }
         }
         Ok(Self {

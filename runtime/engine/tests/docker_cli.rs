@@ -105,6 +105,7 @@ impl World {
             run_dir: self.directory.join("run"),
             socket: self.directory.join("api.sock"),
             socket_group: None,
+            tcp: None,
             executable: std::env::current_exe().expect("this executable"),
             bridge: self.tag.clone(),
             subnet: "10.213.0.0/24".to_owned(),

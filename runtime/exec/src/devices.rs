@@ -16,7 +16,16 @@ const MAX_DEVICES: usize = 400;
 const MAX_DEPTH: usize = 8;
 
 /// Below `/dev`: a container has its own.
-const OWN: [&str; 8] = ["pts", "shm", "mqueue", "fd", ".lxc", ".lxd-mounts", "console", "ptmx"];
+const OWN: [&str; 8] = [
+    "pts",
+    "shm",
+    "mqueue",
+    "fd",
+    ".lxc",
+    ".lxd-mounts",
+    "console",
+    "ptmx",
+];
 
 /// Looks the devices up; those of a directory become one each.
 ///

@@ -7,7 +7,7 @@ mod usage;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -15,7 +15,8 @@ use berth_plan::{DeviceControl, HostStep};
 use rustix::fs::OFlags;
 
 use crate::error::ExecError;
-use crate::netlink::{self, Endpoint, Protocol};
+use crate::names::{self, NameSockets};
+use crate::netlink::{self, Protocol};
 use crate::nft::{self, Published};
 use crate::ports::{self, Reservation};
 
@@ -29,6 +30,7 @@ pub use usage::{CpuUsage, IoCount, MemoryUsage, Usage};
 pub(crate) struct Made {
     pub(crate) network: Option<OwnedFd>,
     pub(crate) ports: Vec<Reservation>,
+    pub(crate) names: Option<NameSockets>,
 }
 
 /// Carries the steps out.
@@ -67,16 +69,32 @@ fn carry_out_one(step: &HostStep, made: &mut Made) -> Result<(), ExecError> {
             Ok(())
         }
         HostStep::Network { endpoint } => {
-            made.network = Some(netlink::connect(&endpoint_of(endpoint))?);
+            made.network = Some(netlink::connect(endpoint)?);
             Ok(())
         }
         HostStep::LonelyNetwork => {
             made.network = Some(netlink::lonely()?);
             Ok(())
         }
+        HostStep::Join { endpoint } => {
+            netlink::join(namespace(made)?, endpoint)?;
+            Ok(())
+        }
+        HostStep::Names => {
+            made.names = Some(names::open_names(namespace(made)?)?);
+            Ok(())
+        }
         // Taken together by the caller.
         HostStep::Publish { .. } => Ok(()),
     }
+}
+
+fn namespace(made: &Made) -> Result<BorrowedFd<'_>, ExecError> {
+    let missing = || ExecError::Io {
+        doing: "joining a network before one was made".to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    made.network.as_ref().map(AsFd::as_fd).ok_or_else(missing)
 }
 
 /// Reserves the port of a step that says so.
@@ -120,19 +138,11 @@ fn protocol_of(protocol: berth_plan::Protocol) -> Protocol {
     }
 }
 
-fn endpoint_of(endpoint: &berth_plan::Endpoint) -> Endpoint {
-    Endpoint {
-        bridge: endpoint.bridge.clone(),
-        host_interface: endpoint.host_interface.clone(),
-        address: endpoint.address,
-        prefix_len: endpoint.prefix_len,
-        gateway: endpoint.gateway,
-        mac: endpoint.mac,
-    }
-}
-
-/// The inode is kept: it may be mounted somewhere.
-fn write_file(path: &Path, mode: u32, content: &str) -> Result<(), ExecError> {
+/// Writes a file of a container with these permission bits. The inode is kept: it may be mounted somewhere.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_file(path: &Path, mode: u32, content: &str) -> Result<(), ExecError> {
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)

@@ -30,8 +30,16 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ! {
     if all.thread_block().is_err() {
         exit(NOT_EXECUTABLE);
     }
-    // A group of its own: what a terminal sends reaches it once, not twice. The library starts it with no signal blocked.
-    let child = Command::new(&program).args(words).process_group(0).spawn();
+    // A group of its own: what a terminal sends reaches it once, not twice. It inherits what its thread blocks.
+    let mut command = Command::new(&program);
+    command.args(words).process_group(0);
+    let unblocked = std::thread::spawn(move || {
+        SigSet::empty().thread_set_mask()?;
+        command.spawn()
+    });
+    let child = unblocked
+        .join()
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
     let child = match child {
         Ok(child) => Pid::from_raw(child.id().cast_signed()),
         Err(error) => {

@@ -2,6 +2,7 @@
 
 mod connection;
 mod groups;
+mod networks;
 mod keeper_process;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use crate::error::{ExecError, LaunchError, Unusable};
 use crate::host::{self, Made};
 use crate::log::from_nanos;
+use crate::names::NameSockets;
 use crate::netlink::{self, BridgeConfig};
 use crate::nft;
 use crate::ports::Reservation;
@@ -120,6 +122,10 @@ pub struct Launcher {
     connection: Mutex<Arc<Connection>>,
     /// The reserved ports of each container.
     ports: Mutex<BTreeMap<String, Vec<Reservation>>>,
+    /// All networks, the engine's own first.
+    networks: Mutex<Vec<nft::NetworkConfig>>,
+    /// Sockets of resolvers that nobody has taken yet, by container.
+    names: Mutex<BTreeMap<String, NameSockets>>,
 }
 
 /// A panic elsewhere has left nothing half-done here: every change is one insertion or removal.
@@ -139,6 +145,7 @@ impl Launcher {
     ) -> Result<(Self, Vec<Adopted>), ExecError> {
         netlink::ensure_bridge(&config.bridge)?;
         nft::ensure_table(&config.table, &config.bridge)?;
+        let own = config.bridge.clone();
         let (reports, queue) = sync_channel(REPORTS);
         thread::Builder::new()
             .name("reports".to_owned())
@@ -152,6 +159,8 @@ impl Launcher {
             keeper: Mutex::new(keeper),
             connection: Mutex::new(connection),
             ports: Mutex::new(BTreeMap::new()),
+            networks: Mutex::new(vec![nft::NetworkConfig::new(own)]),
+            names: Mutex::new(BTreeMap::new()),
         };
         Ok((launcher, known.into_iter().map(adopted).collect()))
     }
@@ -185,7 +194,11 @@ impl Launcher {
             });
         }
         let made = host::carry_out(&plan.host, &self.config.table);
-        let Made { network, ports } = match made {
+        let Made {
+            network,
+            ports,
+            names,
+        } = match made {
             Ok(made) => made,
             Err((place, source)) => {
                 // Its own step may be half done.
@@ -201,6 +214,9 @@ impl Launcher {
         drop(root);
         if started.is_ok() {
             lock(&self.ports).insert(plan.id.clone(), ports);
+            if let Some(names) = names {
+                lock(&self.names).insert(plan.id.clone(), names);
+            }
         } else {
             drop(ports);
             self.undo(plan, plan.host.len());
@@ -410,8 +426,7 @@ impl Launcher {
         let ended = self.shutdown(false);
         lock(&self.ports).clear();
         let table = nft::remove_table(&self.config.table).map_err(ExecError::from);
-        let bridge = netlink::remove_bridge(&self.config.bridge.name).map_err(ExecError::from);
-        ended.and(table).and(bridge).and(self.remove_cgroups())
+        ended.and(table).and(self.remove_bridges()).and(self.remove_cgroups())
     }
 
     fn remove_cgroups(&self) -> Result<(), ExecError> {

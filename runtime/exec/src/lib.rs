@@ -13,6 +13,7 @@ mod root;
 
 // Host steps and their reverse.
 mod host;
+mod names;
 pub mod netlink;
 pub mod nft;
 pub mod ports;
@@ -37,9 +38,11 @@ pub use devices::{all_devices, find_devices};
 pub use error::{ExecError, LaunchError, Unusable};
 pub use facts::facts;
 pub use files::Look;
-pub use host::{CpuUsage, IoCount, MemoryUsage, Usage};
+pub use host::{CpuUsage, IoCount, MemoryUsage, Usage, write_file};
 pub use launch::{Adopted, Attach, Exit, HostConfig, Launcher, Report, Started};
+pub use names::{NameSockets, RESOLVER, open_names};
 pub use netlink::{BridgeConfig, NetworkError};
+pub use nft::NetworkConfig;
 pub use propagation::check_propagation;
 pub use rustix::fs::FileType;
 pub use root::{AccountFiles, Root, RootLayers};

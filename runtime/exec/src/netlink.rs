@@ -2,10 +2,13 @@
 
 mod conntrack;
 mod error;
+mod inside;
 mod message;
 mod route;
+mod route6;
 mod setting;
 mod socket;
+mod subnets;
 #[cfg(test)]
 mod tests;
 
@@ -18,12 +21,16 @@ use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
+pub use berth_plan::{Endpoint, Endpoint6};
 pub use conntrack::forget_flows;
 pub use error::NetworkError;
+pub(crate) use inside::in_namespace;
+pub use inside::{join, namespace_of, reroute};
 pub(crate) use message::{Message, attribute, attributes, text};
 use route::Link;
 pub(crate) use setting::{get as get_setting, set as set_setting};
 pub(crate) use socket::{Family, Socket};
+pub use subnets::{Taken, taken_subnets};
 
 /// The kernel's limit for the name of an interface, in bytes.
 const INTERFACE_NAME_LIMIT: usize = 15;
@@ -33,9 +40,6 @@ const LONGEST_PREFIX: u8 = 30;
 
 /// The shortest prefix that is taken for a private network and not a mistake.
 const SHORTEST_PREFIX: u8 = 8;
-
-/// The name of the container's interface, inside.
-const INSIDE: &str = "eth0";
 
 /// What a published port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,23 +94,6 @@ impl BridgeConfig {
         }
         Ok(())
     }
-}
-
-/// The network of one container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The bridge it is a port of.
-    pub bridge: String,
-    /// The host's end of the pair, at most 15 bytes.
-    pub host_interface: String,
-    /// The container's address.
-    pub address: Ipv4Addr,
-    /// The length of the subnet's prefix, in bits.
-    pub prefix_len: u8,
-    /// Where everything outside of the subnet goes.
-    pub gateway: Ipv4Addr,
-    /// The container's hardware address.
-    pub mac: [u8; 6],
 }
 
 pub(crate) fn mask(prefix_len: u8) -> u32 {
@@ -249,7 +236,22 @@ fn index(socket: &mut Socket, name: &str) -> Result<u32, NetworkError> {
         })
 }
 
-/// Makes a network namespace with `lo` and `eth0`: a port of the bridge with its address and the default route.
+/// Gives a bridge an IPv6 address too: the gateway of its containers. What passes through the host is not changed.
+///
+/// # Errors
+/// When the kernel has no IPv6, or refuses.
+pub fn add_ipv6(bridge: &str, address: std::net::Ipv6Addr, prefix_len: u8) -> Result<(), NetworkError> {
+    check_interface(bridge)?;
+    let failed = || NetworkError::kernel(format!("giving the bridge {bridge:?} the address {address}"));
+    let mut socket = Socket::open(Family::Route).map_err(failed())?;
+    let index = index(&mut socket, bridge)?;
+    setting::set(&format!("net/ipv6/conf/{bridge}/accept_ra"), "0")?;
+    setting::set(&format!("net/ipv6/conf/{bridge}/disable_ipv6"), "0")?;
+    route6::add_address(&mut socket, index, address, prefix_len).map_err(failed())
+}
+
+/// Makes a network namespace with `lo` and an interface that is a port of the bridge with its address and the
+/// default route.
 ///
 /// # Errors
 /// When the bridge is not there or the kernel refuses; nothing is left behind then.
@@ -260,24 +262,17 @@ pub fn connect(endpoint: &Endpoint) -> Result<OwnedFd, NetworkError> {
     // A socket stays in the namespace that it was opened in.
     let mut host = Socket::open(Family::Route).map_err(failed())?;
     let bridge = index(&mut host, &endpoint.bridge)?;
-    let hairpin = setting::get("net/bridge/bridge-nf-call-iptables")?.as_deref() == Some("1");
+    let hairpin = bridged_packets_are_translated()?;
     in_new_namespace(move |namespace| {
-        add_port(&mut host, endpoint, bridge, namespace)?;
-        if hairpin {
-            // Bridged packets pass the translation too: one that returns to its sender leaves by the port it came from.
-            let port = index(&mut host, &endpoint.host_interface)?;
-            route::set_hairpin(&mut host, port).map_err(failed())?;
-        }
         let mut inside = Socket::open(Family::Route).map_err(failed())?;
-        let eth0 = index(&mut inside, INSIDE)?;
-        // The neighbours learn at once that the address, which may be used again, is here now.
-        setting::set(&format!("net/ipv4/conf/{INSIDE}/arp_notify"), "1")?;
-        route::set_up(&mut inside, route::LOOPBACK)
-            .and_then(|()| route::add_address(&mut inside, eth0, endpoint.address, endpoint.prefix_len))
-            .and_then(|()| route::set_up(&mut inside, eth0))
-            .and_then(|()| route::add_default_route(&mut inside, endpoint.gateway, eth0))
-            .map_err(failed())
+        route::set_up(&mut inside, route::LOOPBACK).map_err(failed())?;
+        inside::plug(&mut host, &mut inside, endpoint, (bridge, hairpin), namespace)
     })
+}
+
+/// Bridged packets pass the translation too: one that returns to its sender leaves by the port it came from.
+fn bridged_packets_are_translated() -> Result<bool, NetworkError> {
+    Ok(setting::get("net/bridge/bridge-nf-call-iptables")?.as_deref() == Some("1"))
 }
 
 /// The pair of the container's last run may still be there: the kernel takes namespaces down in the background.
@@ -288,7 +283,8 @@ fn add_port(
     namespace: BorrowedFd<'_>,
 ) -> Result<(), NetworkError> {
     let name = &endpoint.host_interface;
-    let mut add = || route::add_pair(host, name, bridge, INSIDE, endpoint.mac, namespace);
+    let peer = &endpoint.interface;
+    let mut add = || route::add_pair(host, name, bridge, peer, endpoint.mac, namespace);
     let failed = || NetworkError::kernel(format!("making the interface {name:?}"));
     match add() {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
@@ -307,7 +303,7 @@ fn add_port(
                 Some(_) => return Err(failed()(io::Error::from_raw_os_error(libc::EEXIST))),
                 None => {}
             }
-            route::add_pair(host, name, bridge, INSIDE, endpoint.mac, namespace).map_err(failed())
+            route::add_pair(host, name, bridge, peer, endpoint.mac, namespace).map_err(failed())
         }
         result => result.map_err(failed()),
     }

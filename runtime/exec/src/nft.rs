@@ -2,6 +2,7 @@
 
 mod expression;
 mod forwarding;
+mod names;
 mod published;
 mod transaction;
 
@@ -13,6 +14,7 @@ use expression::Expression::{
     TranslateByPort, Translated,
 };
 use expression::{Expression, Test};
+pub(crate) use names::lead_names;
 pub use published::Published;
 use published::{ANYWHERE, SOMEWHERE};
 use transaction::{Hook, Owner, Transaction, elements, open, owner};
@@ -46,20 +48,59 @@ const fn hook(kind: &'static str, number: u32, priority: i32) -> Hook {
 /// # Errors
 /// When a table of that name is not one of berth's, or the kernel refuses.
 pub fn ensure_table(table: &str, bridge: &BridgeConfig) -> Result<(), NetworkError> {
+    ensure_networks(table, &[NetworkConfig::new(bridge.clone())])
+}
+
+/// A bridge, and what its containers may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// The bridge.
+    pub bridge: BridgeConfig,
+    /// Nothing goes out of the network or comes in.
+    pub internal: bool,
+    /// What goes out has an address of the host.
+    pub masquerade: bool,
+    /// The bridge's IPv6 address and the length of its prefix, in bits.
+    pub ipv6: Option<(std::net::Ipv6Addr, u8)>,
+}
+
+impl NetworkConfig {
+    /// An ordinary network.
+    #[must_use]
+    pub fn new(bridge: BridgeConfig) -> Self {
+        Self {
+            bridge,
+            internal: false,
+            masquerade: true,
+            ipv6: None,
+        }
+    }
+
+    fn subnet(&self) -> ([u8; 4], u32) {
+        (self.bridge.network().octets(), mask(self.bridge.prefix_len))
+    }
+}
+
+/// The same for several networks: those that are not among them are served no more.
+///
+/// # Errors
+/// When a table of that name is not one of berth's, or the kernel refuses.
+pub fn ensure_networks(table: &str, networks: &[NetworkConfig]) -> Result<(), NetworkError> {
     check_name("nftables table", table, TABLE_NAME_LIMIT)?;
-    check_interface(&bridge.name)?;
+    for network in networks {
+        check_interface(&network.bridge.name)?;
+    }
     let mut socket = open()?;
     refuse_foreign(&mut socket, table)?;
-    let network = (bridge.network().octets(), mask(bridge.prefix_len));
     let mut transaction = Transaction::new(table);
     transaction.table();
     transaction.map(&ANYWHERE);
     transaction.map(&SOMEWHERE);
-    transaction.chain("raw", RAW, &raw(&bridge.name, network));
+    transaction.chain("raw", RAW, &raw(networks));
     transaction.chain("incoming", INCOMING, &translation());
     transaction.chain("outgoing", OUTGOING, &translation());
-    transaction.chain("leaving", LEAVING, &leaving(&bridge.name, network));
-    transaction.chain("forward", FORWARD, &forward(&bridge.name));
+    transaction.chain("leaving", LEAVING, &leaving(networks));
+    transaction.chain("forward", FORWARD, &forward(networks));
     transaction
         .commit(&mut socket)
         .map_err(NetworkError::kernel(format!(
@@ -69,25 +110,27 @@ pub fn ensure_table(table: &str, bridge: &BridgeConfig) -> Result<(), NetworkErr
 }
 
 /// Packets that must not come in at all, before anything is translated.
-fn raw(bridge: &str, (network, mask): ([u8; 4], u32)) -> Vec<Vec<Expression>> {
-    let loopback = self::mask(LOOPBACK_PREFIX);
-    vec![
-        // The bridge routes to 127.0.0.0/8; without this, neighbours would reach what listens there.
+fn raw(networks: &[NetworkConfig]) -> Vec<Vec<Expression>> {
+    let loopback = mask(LOOPBACK_PREFIX);
+    // The bridges route to 127.0.0.0/8; without this, neighbours would reach what listens there.
+    let mut rules = vec![vec![
+        Ipv4,
+        CameFrom(LOOPBACK.to_owned(), Test::IsNot),
+        To(LOOPBACK_NETWORK, loopback),
+        Drop,
+    ]];
+    // Containers are reached by their published ports only.
+    rules.extend(networks.iter().map(|network| {
+        let (address, mask) = network.subnet();
         vec![
             Ipv4,
+            CameFrom(network.bridge.name.clone(), Test::IsNot),
             CameFrom(LOOPBACK.to_owned(), Test::IsNot),
-            To(LOOPBACK_NETWORK, loopback),
+            To(address, mask),
             Drop,
-        ],
-        // Containers are reached by their published ports only.
-        vec![
-            Ipv4,
-            CameFrom(bridge.to_owned(), Test::IsNot),
-            CameFrom(LOOPBACK.to_owned(), Test::IsNot),
-            To(network, mask),
-            Drop,
-        ],
-    ]
+        ]
+    }));
+    rules
 }
 
 /// The port of one address goes before that of all addresses.
@@ -99,40 +142,63 @@ fn translation() -> Vec<Vec<Expression>> {
 }
 
 /// Sources that the other side could not answer get an address of the host.
-fn leaving(bridge: &str, (network, mask): ([u8; 4], u32)) -> Vec<Vec<Expression>> {
-    let loopback = self::mask(LOOPBACK_PREFIX);
-    vec![
-        vec![
-            Ipv4,
-            From(network, mask),
-            GoesTo(bridge.to_owned(), Test::IsNot),
-            Masquerade,
-        ],
-        vec![
+fn leaving(networks: &[NetworkConfig]) -> Vec<Vec<Expression>> {
+    let loopback = mask(LOOPBACK_PREFIX);
+    let mut rules = Vec::new();
+    for network in networks {
+        let bridge = || network.bridge.name.clone();
+        let (address, mask) = network.subnet();
+        if network.masquerade && !network.internal {
+            rules.push(vec![
+                Ipv4,
+                From(address, mask),
+                GoesTo(bridge(), Test::IsNot),
+                Masquerade,
+            ]);
+        }
+        rules.push(vec![
             Ipv4,
             From(LOOPBACK_NETWORK, loopback),
-            GoesTo(bridge.to_owned(), Test::Is),
+            GoesTo(bridge(), Test::Is),
             Masquerade,
-        ],
+        ]);
         // By address, not by interface: a bridged packet has the bridge on both sides only sometimes.
-        vec![
+        rules.push(vec![
             Ipv4,
-            From(network, mask),
-            To(network, mask),
+            From(address, mask),
+            To(address, mask),
             Translated,
             Masquerade,
-        ],
-    ]
+        ]);
+    }
+    rules
 }
 
-/// New connections go out of the bridge, or come in by a translation.
-fn forward(bridge: &str) -> Vec<Vec<Expression>> {
-    let to_bridge = || GoesTo(bridge.to_owned(), Test::Is);
-    vec![
-        vec![to_bridge(), Established, Accept],
-        vec![to_bridge(), Translated, Accept],
-        vec![to_bridge(), CameFrom(bridge.to_owned(), Test::IsNot), Drop],
-    ]
+/// New connections go out of a bridge, or come in by a translation. What is internal comes first: no other network's
+/// rule lets it pass then.
+fn forward(networks: &[NetworkConfig]) -> Vec<Vec<Expression>> {
+    let mut rules = Vec::new();
+    for network in networks.iter().filter(|network| network.internal) {
+        let bridge = || network.bridge.name.clone();
+        rules.push(vec![
+            CameFrom(bridge(), Test::Is),
+            GoesTo(bridge(), Test::IsNot),
+            Drop,
+        ]);
+        rules.push(vec![
+            GoesTo(bridge(), Test::Is),
+            CameFrom(bridge(), Test::IsNot),
+            Drop,
+        ]);
+    }
+    for network in networks.iter().filter(|network| !network.internal) {
+        let bridge = || network.bridge.name.clone();
+        let to_bridge = || GoesTo(bridge(), Test::Is);
+        rules.push(vec![to_bridge(), Established, Accept]);
+        rules.push(vec![to_bridge(), Translated, Accept]);
+        rules.push(vec![to_bridge(), CameFrom(bridge(), Test::IsNot), Drop]);
+    }
+    rules
 }
 
 fn refuse_foreign(socket: &mut Socket, table: &str) -> Result<Owner, NetworkError> {

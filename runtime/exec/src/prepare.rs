@@ -284,10 +284,7 @@ fn flatten(
     joined: &mut Vec<(Namespace, OwnedFd)>,
 ) -> Result<Flat, Fault> {
     Ok(match step {
-        StageStep::Share { namespace, .. } => {
-            let place = joined.iter().position(|(kind, _)| kind == namespace);
-            Flat::Share(place.map(|place| joined.swap_remove(place)))
-        }
+        StageStep::Share { namespace, .. } => Flat::Share(take(*namespace, joined)),
         StageStep::SharedMemory => Flat::SharedMemory(inside(Path::new(SHARED_MEMORY))?),
         StageStep::EnterContainer { .. } => {
             let process = container.take();
@@ -355,6 +352,12 @@ fn flatten(
         },
         StageStep::Exec(command) => exec(command)?,
     })
+}
+
+/// The process whose namespace of this kind is shared; none for the host's.
+fn take(kind: Namespace, joined: &mut Vec<(Namespace, OwnedFd)>) -> Option<(Namespace, OwnedFd)> {
+    let place = joined.iter().position(|(other, _)| *other == kind)?;
+    Some(joined.swap_remove(place))
 }
 
 fn new_mount(mount: &NewMount) -> Result<Mount, Fault> {

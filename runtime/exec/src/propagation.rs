@@ -24,7 +24,10 @@ pub fn check_propagation(path: &Path, wanted: Propagation) -> Result<(), ExecErr
     let Some((mount, options)) = mount_of(&real, &text) else {
         return Err(failed()(io::ErrorKind::NotFound.into()));
     };
-    if options.iter().any(|option| kinds.iter().any(|kind| option.starts_with(kind))) {
+    if options
+        .iter()
+        .any(|option| kinds.iter().any(|kind| option.starts_with(kind)))
+    {
         return Ok(());
     }
     Err(ExecError::Propagation {
@@ -40,7 +43,10 @@ fn mount_of(path: &Path, mountinfo: &str) -> Option<(PathBuf, Vec<String>)> {
         let fields: Vec<&str> = line.split(' ').collect();
         let point = PathBuf::from(unescape(fields.get(4)?));
         let options = fields.iter().skip(6).take_while(|field| **field != "-");
-        Some((point, options.map(|option| (*option).to_owned()).collect::<Vec<_>>()))
+        Some((
+            point,
+            options.map(|option| (*option).to_owned()).collect::<Vec<_>>(),
+        ))
     };
     let all = mountinfo.lines().filter_map(line);
     let holding = all.filter(|(point, _)| path.starts_with(point));

@@ -55,14 +55,16 @@ fn own_cgroup(step: &HostStep) -> Option<&Path> {
         | HostStep::DeviceRules { .. }
         | HostStep::ReservePort { .. }
         | HostStep::Network { .. }
+        | HostStep::Join { .. }
         | HostStep::LonelyNetwork
+        | HostStep::Names
         | HostStep::Publish { .. } => None,
     }
 }
 
 fn endpoint(step: &HostStep) -> Option<&Endpoint> {
     match step {
-        HostStep::Network { endpoint } => Some(endpoint),
+        HostStep::Network { endpoint } | HostStep::Join { endpoint } => Some(endpoint),
         HostStep::MakeCgroup { .. }
         | HostStep::WriteFile { .. }
         | HostStep::InheritCpuset { .. }
@@ -70,6 +72,7 @@ fn endpoint(step: &HostStep) -> Option<&Endpoint> {
         | HostStep::DeviceRules { .. }
         | HostStep::ReservePort { .. }
         | HostStep::LonelyNetwork
+        | HostStep::Names
         | HostStep::Publish { .. } => None,
     }
 }

@@ -69,8 +69,9 @@ impl ImageStore {
     pub fn differences(&self, image: &str, container_dir: &Path) -> Result<Vec<Difference>, ImageError> {
         let layers = self.container_layers(image, container_dir)?;
         let mut found = Vec::new();
-        look(&layers.upper, &layers.lower, Path::new(""), 0, &mut found)
-            .map_err(ImageError::io(format!("reading the changes in {container_dir:?}")))?;
+        look(&layers.upper, &layers.lower, Path::new(""), 0, &mut found).map_err(ImageError::io(format!(
+            "reading the changes in {container_dir:?}"
+        )))?;
         found.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
@@ -104,7 +105,9 @@ impl ImageStore {
                 buffered.flush()
             });
             let unpacked = self.unpack_layer(reader, &place);
-            let packed = packing.join().unwrap_or_else(|_| Err(io::Error::other("packing has failed")));
+            let packed = packing
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("packing has failed")));
             packed.map_err(failed()).and(unpacked)
         });
         let result = result.and_then(|layer| {
@@ -221,7 +224,10 @@ mod tests {
         let mut found = Vec::new();
         look(&place.path().join("upper"), &layers, Path::new(""), 0, &mut found).unwrap();
         found.sort_by(|one, other| one.path.cmp(&other.path));
-        let shown: Vec<String> = found.iter().map(|one| format!("{:?} {}", one.kind, one.path)).collect();
+        let shown: Vec<String> = found
+            .iter()
+            .map(|one| format!("{:?} {}", one.kind, one.path))
+            .collect();
         assert_eq!(
             shown,
             [

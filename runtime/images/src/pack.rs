@@ -60,7 +60,13 @@ pub fn pack_directory(
     };
     let mut name = prefix.to_vec();
     name.push(b'/');
-    packer.head(&name, b"", &found, FileType::Directory, &attributes(directory.as_fd()))?;
+    packer.head(
+        &name,
+        b"",
+        &found,
+        FileType::Directory,
+        &attributes(directory.as_fd()),
+    )?;
     packer.directory(&directory, prefix, b"", 0)
 }
 
@@ -98,7 +104,13 @@ struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    fn directory(&mut self, directory: &OwnedFd, prefix: &[u8], below: &[u8], depth: usize) -> io::Result<()> {
+    fn directory(
+        &mut self,
+        directory: &OwnedFd,
+        prefix: &[u8],
+        below: &[u8],
+        depth: usize,
+    ) -> io::Result<()> {
         if depth > DEPTH_LIMIT {
             return Err(io::Error::other("a directory is too deep"));
         }
@@ -174,7 +186,8 @@ impl Packer<'_> {
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         resolve.set(ResolveFlags::NO_XDEV, self.manner == Manner::OneFileSystem);
         // What waits for a writer must not hold anybody up.
-        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         openat2(parent, name, flags, Mode::empty(), resolve)
     }
 
@@ -196,7 +209,13 @@ impl Packer<'_> {
             }
             self.links.insert(key, shown.to_vec());
         }
-        self.head(shown, b"", &found, FileType::RegularFile, &attributes(opened.as_fd()))?;
+        self.head(
+            shown,
+            b"",
+            &found,
+            FileType::RegularFile,
+            &attributes(opened.as_fd()),
+        )?;
         self.content(opened, size(&found))
     }
 
@@ -354,7 +373,12 @@ fn header(shown: &[u8], link: &[u8], found: &Stat, letter: u8, size: u64) -> [u8
     number(&mut head, 108, 7, u64::from(found.st_uid.min(ID_LIMIT)));
     number(&mut head, 116, 7, u64::from(found.st_gid.min(ID_LIMIT)));
     number(&mut head, 124, 11, size.min(OCTAL_LIMIT - 1));
-    number(&mut head, 136, 11, u64::try_from(found.st_mtime).unwrap_or(0).min(OCTAL_LIMIT - 1));
+    number(
+        &mut head,
+        136,
+        11,
+        u64::try_from(found.st_mtime).unwrap_or(0).min(OCTAL_LIMIT - 1),
+    );
     head[156] = letter;
     text(&mut head, 157, link);
     head[257..265].copy_from_slice(b"ustar\x0000");
@@ -382,7 +406,11 @@ fn attributes(file: BorrowedFd<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
         value.truncate(length);
         Some((name.to_vec(), value))
     };
-    names[..length].split(|byte| *byte == 0).filter(kept).filter_map(value).collect()
+    names[..length]
+        .split(|byte| *byte == 0)
+        .filter(kept)
+        .filter_map(value)
+        .collect()
 }
 
 fn is_opaque(directory: &OwnedFd) -> bool {

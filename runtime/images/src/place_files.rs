@@ -38,7 +38,9 @@ pub fn copy_tree(from: OwnedFd, to: OwnedFd) -> Result<(), ArchiveError> {
             buffered.flush()
         });
         let unpacked = extract(reader, to, Extract::default());
-        let packed = packing.join().unwrap_or_else(|_| Err(io::Error::other("copying has failed")));
+        let packed = packing
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("copying has failed")));
         unpacked.and(packed.map_err(ArchiveError::Read))
     })
 }

@@ -54,13 +54,19 @@ pub(crate) fn nodes(facts: &Facts) -> Vec<StageStep> {
 pub(crate) fn given(found: &[FoundDevice]) -> Vec<StageStep> {
     let dev = Path::new("/dev");
     let taken = |path: &Path| {
-        let names = NODES.iter().map(|(name, ..)| *name).chain(LINKS.map(|(name, _)| name));
+        let names = NODES
+            .iter()
+            .map(|(name, ..)| *name)
+            .chain(LINKS.map(|(name, _)| name));
         let own = ["core", "console", "pts", "shm", "mqueue"];
         names.chain(own).any(|name| path == dev.join(name))
     };
     let mut steps = Vec::new();
     for device in found.iter().filter(|device| !taken(&device.path)) {
-        let parent = device.path.parent().filter(|parent| *parent != dev && *parent != Path::new("/"));
+        let parent = device
+            .path
+            .parent()
+            .filter(|parent| *parent != dev && *parent != Path::new("/"));
         let made = parent.map(|parent| StageStep::MakeDirectory {
             path: parent.to_owned(),
             mode: 0o755,
@@ -81,7 +87,11 @@ pub(crate) fn given(found: &[FoundDevice]) -> Vec<StageStep> {
 /// The rules of a container: the common ones, its own, and those of its devices.
 pub(crate) fn rules_of(spec: &Spec, found: &[FoundDevice]) -> Vec<DeviceRule> {
     let mut all = rules();
-    for rule in spec.device_rules.iter().chain(found.iter().map(|device| &device.rule)) {
+    for rule in spec
+        .device_rules
+        .iter()
+        .chain(found.iter().map(|device| &device.rule))
+    {
         if !all.contains(rule) {
             all.push(*rule);
         }

@@ -11,6 +11,8 @@ use std::net::Ipv4Addr;
 pub struct Pool {
     /// The first and the last address that can be given; none in a subnet that is too small.
     range: Option<(u32, u32)>,
+    /// What is given to those who do not mind; the same unless somebody chose a part of it.
+    given: Option<(u32, u32)>,
     next: u32,
     taken: BTreeSet<u32>,
 }
@@ -22,16 +24,46 @@ impl Pool {
         let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
         let network = u32::from(network) & !host_bits;
         let (first, last) = (network.saturating_add(2), (network | host_bits).saturating_sub(1));
+        let range = (first <= last).then_some((first, last));
         Self {
-            range: (first <= last).then_some((first, last)),
+            range,
+            given: range,
             next: first,
             taken: BTreeSet::new(),
         }
     }
 
+    /// The same for a network whose gateway is any address of it. With a part of the subnet, only addresses of that are
+    /// given; any other can still be reserved. The kept addresses are given to nobody.
+    #[must_use]
+    pub fn of_network(
+        (network, prefix_len): (Ipv4Addr, u8),
+        part: Option<(Ipv4Addr, u8)>,
+        kept: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Self {
+        let (first, last) = bounds(network, prefix_len);
+        let (first, last) = (first.saturating_add(1), last.saturating_sub(1));
+        let range = (first <= last).then_some((first, last));
+        let given = match part {
+            Some((part, prefix_len)) => {
+                let (from, to) = bounds(part, prefix_len);
+                range
+                    .map(|(first, last)| (first.max(from), last.min(to)))
+                    .filter(|(first, last)| first <= last)
+            }
+            None => range,
+        };
+        Self {
+            range,
+            given,
+            next: given.map_or(first, |(first, _)| first),
+            taken: kept.into_iter().map(u32::from).collect(),
+        }
+    }
+
     /// Takes a free address; none when all are taken.
     pub fn allocate(&mut self) -> Option<Ipv4Addr> {
-        let (first, last) = self.range?;
+        let (first, last) = self.given?;
         let found = self
             .free_in(self.next.max(first), last)
             .or_else(|| self.free_in(first, last))?;
@@ -57,6 +89,14 @@ impl Pool {
         self.taken.remove(&u32::from(address));
     }
 
+    /// Whether the subnet has this address and may give it to a container.
+    #[must_use]
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        let address = u32::from(address);
+        self.range
+            .is_some_and(|(first, last)| (first..=last).contains(&address))
+    }
+
     fn take(&mut self, address: u32) -> bool {
         self.next = address.saturating_add(1);
         self.taken.insert(address)
@@ -76,6 +116,20 @@ impl Pool {
         }
         (candidate <= to).then_some(candidate)
     }
+}
+
+/// The first and the last address of a subnet.
+fn bounds(network: Ipv4Addr, prefix_len: u8) -> (u32, u32) {
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+    let network = u32::from(network) & !host_bits;
+    (network, network | host_bits)
+}
+
+/// Whether two subnets have an address in common.
+#[must_use]
+pub fn overlap(one: (Ipv4Addr, u8), other: (Ipv4Addr, u8)) -> bool {
+    let (one, other) = (bounds(one.0, one.1), bounds(other.0, other.1));
+    one.0 <= other.1 && other.0 <= one.1
 }
 
 #[cfg(test)]
@@ -119,6 +173,29 @@ mod tests {
         assert!(!pool.reserve(Ipv4Addr::new(10, 0, 1, 3)), "elsewhere");
         let rest: Vec<Ipv4Addr> = std::iter::from_fn(|| pool.allocate()).collect();
         assert_eq!(rest, [4, 5, 6, 2].map(address));
+    }
+
+    #[test]
+    fn a_network_gives_addresses_of_a_part_of_it() {
+        let mut pool = Pool::of_network((address(0), 24), Some((address(16), 30)), [address(1), address(17)]);
+        assert_eq!(pool.allocate(), Some(address(16)));
+        assert_eq!(pool.allocate(), Some(address(18)));
+        assert_eq!(pool.allocate(), Some(address(19)));
+        assert_eq!(pool.allocate(), None);
+        assert!(pool.reserve(address(200)), "outside of the part");
+        assert!(!pool.reserve(address(1)), "the gateway");
+        assert!(!pool.reserve(address(0)) && !pool.reserve(address(255)));
+        let mut pool = Pool::of_network((address(0), 30), None, [address(2)]);
+        assert_eq!((pool.allocate(), pool.allocate()), (Some(address(1)), None));
+    }
+
+    #[test]
+    fn subnets_overlap() {
+        let net = |a, b, length| (Ipv4Addr::new(10, a, b, 0), length);
+        assert!(overlap(net(0, 0, 8), net(7, 3, 24)));
+        assert!(overlap(net(7, 3, 24), net(0, 0, 8)));
+        assert!(!overlap(net(7, 3, 24), net(7, 4, 24)));
+        assert!(overlap((Ipv4Addr::UNSPECIFIED, 0), net(7, 4, 24)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod step;
 mod user;
 
 pub use error::PlanError;
+pub use network::{hosts, resolv_conf};
 pub use cgroup::update;
 pub use facts::{Architecture, CgroupLayout, Facts, Hierarchy};
 pub use plan::{account, plan, plan_exec};
@@ -27,11 +28,11 @@ pub use resolve::{
     volume_name,
 };
 pub use spec::{
-    CgroupNamespace, CpuQuota, DeviceWish, Dns, ExecPlacement, ExecSpec, ExtraHost, FoundDevice, Ipc, Limits, Log,
+    CgroupNamespace, CpuQuota, DeviceWish, Dns, LinkedHost, ExecPlacement, ExecSpec, ExtraHost, FoundDevice, Ipc, Limits, Log,
     MountSource, Network, Placement, PublishedPort, Sharing, Spec, UserMount, VolumeMount,
 };
 pub use step::{
-    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, HostMount, HostStep, LogLimit, MountFlags,
+    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, Endpoint6, HostMount, HostStep, LogLimit, MountFlags,
     MountOption, Namespace, NewMount, Node, PLAN_VERSION, Plan, Propagation, Protocol, Rlimit, StageStep, Stdin,
     TerminalSize,
 };

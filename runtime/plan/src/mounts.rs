@@ -81,7 +81,12 @@ pub(crate) fn stage_steps(
 /// The command, run by the init program, which is started by the loader that is beside it: nothing of the image is used.
 pub(crate) fn init(command: Command) -> Command {
     let own = |name: &str| format!("{INIT}/{name}");
-    let mut argv = vec![own("loader"), "--library-path".to_owned(), INIT.to_owned(), own("run")];
+    let mut argv = vec![
+        own("loader"),
+        "--library-path".to_owned(),
+        INIT.to_owned(),
+        own("run"),
+    ];
     argv.extend(["__init".to_owned(), "--".to_owned()]);
     argv.extend(command.argv);
     Command {
@@ -121,7 +126,11 @@ fn by_depth(spec: &Spec, placement: &Placement) -> Vec<StageStep> {
             ..MountFlags::default()
         },
         source: MountSource::Host {
-            path: placement.joined_dir.as_ref().unwrap_or(&placement.container_dir).join(name),
+            path: placement
+                .joined_dir
+                .as_ref()
+                .unwrap_or(&placement.container_dir)
+                .join(name),
             recursive: false,
             propagation: Propagation::Private,
             make: false,

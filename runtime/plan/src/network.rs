@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::error::PlanError;
 use crate::facts::Facts;
-use crate::spec::{Network, Placement, Spec};
+use crate::spec::{LinkedHost, Network, Placement, Spec};
 use crate::step::{Endpoint, HostStep, StageStep};
 
 /// Readable by everybody in the container.
@@ -20,8 +20,11 @@ const SETTINGS: [(&str, &str); 2] = [
     ("net/ipv4/ip_unprivileged_port_start", "0"),
 ];
 
-/// Without IPv6 on the bridge nobody else's router advertisements are to be believed.
-const NO_IPV6: (&str, &str) = ("net/ipv6/conf/eth0/disable_ipv6", "1");
+/// Where the engine's resolver answers in a container's network.
+const RESOLVER: &str = "127.0.0.11";
+
+/// A name without a dot is asked for as it is: containers have such names.
+const RESOLVER_OPTION: &str = "ndots:0";
 
 /// Makes sure that what was chosen fits the container.
 pub(crate) fn check(spec: &Spec, placement: &Placement) -> Result<(), PlanError> {
@@ -32,14 +35,15 @@ pub(crate) fn check(spec: &Spec, placement: &Placement) -> Result<(), PlanError>
             reason,
         })
     };
-    if placement.network.is_some() != on_bridge {
-        return misfit("an address was chosen without the bridge, or none with it");
+    let connected = placement.network.is_some();
+    if (connected && !on_bridge) || (!connected && !placement.more_networks.is_empty()) {
+        return misfit("an address was chosen without the bridge, or a second one without a first");
     }
     let joined = spec.network == Network::Joined;
     if spec.network_of.is_some() != joined || placement.joined_dir.is_some() != joined {
         return misfit("a network is joined without the container that has it");
     }
-    if !placement.ports.is_empty() && !on_bridge {
+    if !placement.ports.is_empty() && !connected {
         return misfit("ports are published without the bridge");
     }
     if placement.ports.iter().any(|port| port.host_port == 0) {
@@ -64,6 +68,10 @@ pub(crate) fn host_steps(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
             steps.push(HostStep::Network {
                 endpoint: endpoint.clone(),
             });
+            steps.extend(placement.more_networks.iter().map(|endpoint| HostStep::Join {
+                endpoint: endpoint.clone(),
+            }));
+            steps.extend(placement.resolver.then_some(HostStep::Names));
             steps.extend(placement.ports.iter().map(|port| HostStep::Publish {
                 protocol: port.protocol,
                 host_address: port.host_ip,
@@ -90,9 +98,12 @@ pub(crate) fn files(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
         content,
     };
     vec![
-        file("hosts", hosts(spec, placement.network.as_ref())),
+        file("hosts", {
+            let endpoints = placement.network.iter().chain(&placement.more_networks);
+            hosts(spec, endpoints, &placement.links)
+        }),
         file("hostname", format!("{}\n", spec.hostname)),
-        file("resolv.conf", resolv_conf(spec, &placement.resolv_conf)),
+        file("resolv.conf", resolv_conf(spec, &placement.resolv_conf, placement.resolver)),
     ]
 }
 
@@ -105,8 +116,14 @@ pub(crate) fn enter(spec: &Spec) -> Option<StageStep> {
 }
 
 /// Kernel settings: the defaults of an own network unless the user set them, then the user's.
-pub(crate) fn settings(spec: &Spec, facts: &Facts) -> Vec<StageStep> {
-    let ipv6 = (spec.network == Network::Bridge && facts.ipv6).then_some(NO_IPV6);
+pub(crate) fn settings(spec: &Spec, facts: &Facts, placement: &Placement) -> Vec<StageStep> {
+    // Without an IPv6 subnet nobody's router advertisements are to be believed.
+    let endpoints = placement.network.iter().chain(&placement.more_networks);
+    let ipv4_only = endpoints.filter(|endpoint| facts.ipv6 && endpoint.ipv6.is_none());
+    let ipv6: Vec<String> = ipv4_only
+        .map(|endpoint| format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface))
+        .collect();
+    let ipv6 = ipv6.iter().map(|name| (name.as_str(), "1"));
     let own_network = matches!(spec.network, Network::Bridge | Network::None);
     let defaults = SETTINGS.into_iter().filter(|_| own_network).chain(ipv6);
     let defaults = defaults
@@ -118,21 +135,34 @@ pub(crate) fn settings(spec: &Spec, facts: &Facts) -> Vec<StageStep> {
         .collect()
 }
 
-fn hosts(spec: &Spec, endpoint: Option<&Endpoint>) -> String {
+/// What `/etc/hosts` of a container says.
+#[must_use]
+pub fn hosts<'a>(
+    spec: &Spec,
+    endpoints: impl IntoIterator<Item = &'a Endpoint>,
+    links: &[LinkedHost],
+) -> String {
     let mut text = HOSTS.to_owned();
-    let gateway = endpoint.map(|endpoint| IpAddr::V4(endpoint.gateway));
+    let endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
+    let gateway = endpoints.first().map(|endpoint| IpAddr::V4(endpoint.gateway));
     for host in &spec.extra_hosts {
         if let Some(address) = host.address.or(gateway) {
             line(&mut text, address, &host.name);
         }
     }
-    if let Some(endpoint) = endpoint {
-        let names = if spec.domainname.is_empty() {
-            spec.hostname.clone()
-        } else {
-            format!("{0}.{1} {0}", spec.hostname, spec.domainname)
-        };
+    for link in links {
+        line(&mut text, IpAddr::V4(link.address), &link.names);
+    }
+    let names = if spec.domainname.is_empty() {
+        spec.hostname.clone()
+    } else {
+        format!("{0}.{1} {0}", spec.hostname, spec.domainname)
+    };
+    for endpoint in endpoints {
         line(&mut text, IpAddr::V4(endpoint.address), &names);
+        if let Some(ipv6) = &endpoint.ipv6 {
+            line(&mut text, IpAddr::V6(ipv6.address), &names);
+        }
     }
     text
 }
@@ -141,9 +171,10 @@ fn line(text: &mut String, address: IpAddr, names: &str) {
     text.push_str(&format!("{address}\t{names}\n"));
 }
 
-/// The host's file with what the user replaced. Name servers on the host's loopback cannot be reached from another
-/// network and are left out there.
-fn resolv_conf(spec: &Spec, of_host: &str) -> String {
+/// What `/etc/resolv.conf` of a container says: the host's file with what the user replaced. Name servers on the host's loopback cannot be reached from another
+/// network and are left out there. With the engine's resolver it is the only server: it asks the others.
+#[must_use]
+pub fn resolv_conf(spec: &Spec, of_host: &str, resolver: bool) -> String {
     let words = |kind: &'static str| {
         of_host
             .lines()
@@ -172,11 +203,17 @@ fn resolv_conf(spec: &Spec, of_host: &str) -> String {
     };
     let mut search = list(&spec.dns.search, "search");
     search.retain(|domain| domain != ".");
-    let options = list(&spec.dns.options, "options");
+    let mut options = list(&spec.dns.options, "options");
     let mut text: String = servers
         .iter()
         .map(|server| format!("nameserver {server}\n"))
         .collect();
+    if resolver {
+        text = format!("nameserver {RESOLVER}\n");
+        if !options.iter().any(|option| option.starts_with("ndots:")) {
+            options.push(RESOLVER_OPTION.to_owned());
+        }
+    }
     for (kind, list) in [("search", search), ("options", options)] {
         if !list.is_empty() {
             text.push_str(&format!("{kind} {}\n", list.join(" ")));

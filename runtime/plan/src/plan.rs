@@ -144,17 +144,17 @@ fn stage_steps(
     steps.extend([StageStep::PrivateMounts, StageStep::AttachRoot]);
     steps.extend(mounts::stage_steps(spec, facts, placement, group));
     steps.push(StageStep::PivotRoot);
-    steps.extend(inside(spec, facts, group));
+    steps.extend(inside(spec, facts, placement, group));
     steps.extend(process(spec, account));
     steps.extend(rights(spec, facts, account)?);
     let terminal = spec.terminal.is_some();
-    let command = command(&spec.command, spec.env.clone(), account, terminal);
+    let command = command(&spec.command, environment(spec, placement), account, terminal);
     steps.push(StageStep::Exec(if spec.init { mounts::init(command) } else { command }));
     Ok(steps)
 }
 
 /// What belongs to the file system and the namespaces, once the root is the root.
-fn inside(spec: &Spec, facts: &Facts, group: &Cgroup<'_>) -> Vec<StageStep> {
+fn inside(spec: &Spec, facts: &Facts, placement: &Placement, group: &Cgroup<'_>) -> Vec<StageStep> {
     let mut steps = Vec::new();
     if spec.readonly_rootfs {
         steps.push(StageStep::ReadonlyRoot);
@@ -174,7 +174,7 @@ fn inside(spec: &Spec, facts: &Facts, group: &Cgroup<'_>) -> Vec<StageStep> {
             name: spec.domainname.clone(),
         });
     }
-    steps.extend(network::settings(spec, facts));
+    steps.extend(network::settings(spec, facts, placement));
     steps.extend(group.seal());
     steps.extend(
         spec.readonly_paths
@@ -263,6 +263,14 @@ fn give_up(capabilities: u64, account: &Account) -> [StageStep; 3] {
             effective: usable,
         },
     ]
+}
+
+/// What the container has of its own goes before what its links give.
+fn environment(spec: &Spec, placement: &Placement) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let given = placement.link_env.iter();
+    let given = given.filter(|variable| spec.env.iter().all(|own| name(own) != name(variable)));
+    spec.env.iter().chain(given).cloned().collect()
 }
 
 fn command(words: &[String], mut env: Vec<String>, account: &Account, terminal: bool) -> Command {

@@ -17,7 +17,6 @@ mod update;
 
 use berth_wire::docker::{CreateRequest, ImageConfig};
 
-use crate::capabilities;
 use crate::cgroup;
 use crate::error::PlanError;
 use crate::facts::Facts;
@@ -74,7 +73,6 @@ pub fn resolve_with(
         _ if shared.host_names && !facts.hostname.is_empty() => facts.hostname.clone(),
         _ => process::hostname(&config.hostname, network, id, facts)?,
     };
-    let list = |words: &Option<berth_wire::docker::Words>| words.clone().unwrap_or_default().0;
     Ok(Spec {
         id: id.to_owned(),
         name: name.to_owned(),
@@ -102,11 +100,7 @@ pub fn resolve_with(
         stop_signal: process::stop_signal(config, image)?,
         stop_timeout: config.stop_timeout,
         limits,
-        capabilities: if host.privileged {
-            capabilities::held(facts)
-        } else {
-            capabilities::resolve(&list(&host.cap_add), &list(&host.cap_drop), facts)?
-        },
+        capabilities: security::capabilities(host, facts)?,
         seccomp: security.seccomp,
         seccomp_profile: security.profile,
         privileged: host.privileged,

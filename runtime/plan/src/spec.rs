@@ -348,8 +348,16 @@ pub struct Placement {
     pub passwd: String,
     /// The container's `/etc/group`; empty when there is none.
     pub group: String,
-    /// Its place on the bridge; there exactly if its network is the bridge.
+    /// Its first place in a network; only if its network is the bridge.
     pub network: Option<Endpoint>,
+    /// Its places in other networks, each with an interface of another name.
+    pub more_networks: Vec<Endpoint>,
+    /// The engine's resolver answers it.
+    pub resolver: bool,
+    /// Other containers that it is linked to.
+    pub links: Vec<LinkedHost>,
+    /// Variables of its environment unless it has its own, as `NAME=value`.
+    pub link_env: Vec<String>,
     /// The host's `/etc/resolv.conf`.
     pub resolv_conf: String,
     /// The engine's own directory in each hierarchy, relative to the mount point.
@@ -364,6 +372,15 @@ pub struct Placement {
     pub volumes_dir: PathBuf,
     /// Where the init program is: a directory with `run` and what it needs.
     pub init_dir: PathBuf,
+}
+
+/// A container that another one is linked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkedHost {
+    /// Where it is.
+    pub address: Ipv4Addr,
+    /// What it is called: names with blanks between them.
+    pub names: String,
 }
 
 /// Another process in a running container: a request that has been checked and completed.

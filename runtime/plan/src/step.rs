@@ -2,7 +2,7 @@
 
 mod words;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,13 @@ pub enum HostStep {
     },
     /// Makes a network namespace with nothing but `lo`.
     LonelyNetwork,
+    /// Gives the network namespace that was made one more interface, a port of another bridge.
+    Join {
+        /// Addresses and names.
+        endpoint: Endpoint,
+    },
+    /// Opens the sockets of the resolver in the network namespace that was made, and leads `127.0.0.11:53` to them.
+    Names,
     /// Leads a reserved port of the host to the container.
     Publish {
         /// TCP or UDP.
@@ -186,10 +193,41 @@ pub struct Endpoint {
     pub address: Ipv4Addr,
     /// The length of the subnet's prefix, in bits.
     pub prefix_len: u8,
-    /// Where everything outside of the subnet goes.
+    /// The bridge's own address.
     pub gateway: Ipv4Addr,
     /// The container's hardware address.
     pub mac: [u8; 6],
+    /// The name of the container's end.
+    #[serde(default = "first_interface")]
+    pub interface: String,
+    /// Everything outside of the subnet goes to the gateway.
+    #[serde(default = "yes")]
+    pub routed: bool,
+    /// Reaches no other port of the bridge.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
+    /// Its place in the network's IPv6 subnet; IPv6 is off without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Endpoint6>,
+}
+
+/// The IPv6 part of a container's place in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint6 {
+    /// The container's address.
+    pub address: Ipv6Addr,
+    /// The length of the subnet's prefix, in bits.
+    pub prefix_len: u8,
+    /// The bridge's own address.
+    pub gateway: Ipv6Addr,
+}
+
+fn first_interface() -> String {
+    "eth0".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One act of the container's first process, between its birth and its command.

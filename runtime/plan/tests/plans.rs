@@ -121,6 +121,10 @@ impl Case {
             passwd: PASSWD.to_owned(),
             group: GROUP.to_owned(),
             network: (spec.network == Network::Bridge).then(endpoint),
+            more_networks: Vec::new(),
+            resolver: false,
+            links: Vec::new(),
+            link_env: Vec::new(),
             resolv_conf: RESOLV_CONF.to_owned(),
             cgroup_parent: "berth".to_owned(),
             ports: ports.collect(),
@@ -181,6 +185,10 @@ fn endpoint() -> Endpoint {
         prefix_len: 16,
         gateway: Ipv4Addr::new(172, 29, 0, 1),
         mac: [2, 0x42, 172, 29, 0, 2],
+        interface: "eth0".to_owned(),
+        routed: true,
+        isolated: false,
+        ipv6: None,
     }
 }
 

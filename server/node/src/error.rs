@@ -191,6 +191,9 @@ pub enum BootstrapError {
         /// The URL.
         url: String,
     },
+    /// The system's authorities, by which a service over https is known, cannot be used.
+    #[error("--discovery")]
+    DiscoveryTls(#[source] TlsError),
     /// The records of the domain cannot be had.
     #[error("--discovery-srv {domain}: {reason}")]
     Srv {

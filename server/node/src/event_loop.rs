@@ -11,7 +11,7 @@ mod members;
 use crate::bootstrap::{self, FIRST_INDEX};
 use crate::clock::{Clock, Times};
 use crate::config::ClientLimits;
-use crate::disk::{Disk, Forming, Opened};
+use crate::disk::{Disk, Forming, Opened, Room};
 use crate::effects::Effects;
 use crate::error::NodeError;
 use crate::handle::{Handle, Image, MAX_REQUESTS, Published, Request, Shared, stage};
@@ -104,6 +104,10 @@ struct EventLoop {
     tended: u64,
     /// The member that was last asked to be given a vote.
     promoted: u64,
+    /// Whether the log can grow.
+    room: Room,
+    /// When this member last asked another one to lead because its own log cannot grow.
+    made_way: Millis,
 }
 
 /// What a batch holds so far.
@@ -145,7 +149,7 @@ impl EventLoop {
         let mut peers = Peers::new(Arc::clone(&cluster), setup.runtime);
         peers.follow(replica.roster());
         let effects = Effects::new(disk, Arc::clone(&shared), sender.clone(), peers);
-        let handle = Handle::new(sender, shared, cluster, clock, room, figures);
+        let handle = Handle::new(sender, shared, cluster, clock, room.clone(), figures);
         let mut event_loop = EventLoop {
             replica,
             requests,
@@ -161,6 +165,8 @@ impl EventLoop {
             led: false,
             tended: 0,
             promoted: 0,
+            room,
+            made_way: 0,
         };
         if event_loop.replica.status().alone {
             event_loop.bootstrap()?;

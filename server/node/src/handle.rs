@@ -206,9 +206,18 @@ impl Handle {
         Ok(reserved)
     }
 
+    /// Whether a write can be taken: a member without room for more still passes them on to a leader that has some.
+    fn takes_writes(&self) -> bool {
+        if self.room.is_left() {
+            return true;
+        }
+        let status = &self.shared.published.load().status;
+        self.cluster.is_several() && status.leader != status.id
+    }
+
     /// Carries out a write.
     pub(crate) async fn propose(&self, kind: Kind) -> Result<Reply, Refusal> {
-        let sent = if self.room.is_left() {
+        let sent = if self.takes_writes() {
             let (answer, reply) = oneshot::channel();
             let command = Command::from(kind);
             self.send(Request::Propose { command, answer }).map(|()| reply)

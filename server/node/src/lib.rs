@@ -36,5 +36,5 @@ pub use disk::DiskError;
 pub use error::{BootstrapError, NodeError};
 pub use http::ETCD_VERSION;
 pub use node::Node;
-pub use proxy::{Proxy, ProxyConfig};
-pub use tls::{NodeTls, TlsError, TlsSettings};
+pub use proxy::{Proxy, ProxyConfig, ProxyTls};
+pub use tls::{CallTls, NamedFile, NodeTls, TlsError, TlsSettings};

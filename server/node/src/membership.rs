@@ -185,6 +185,8 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::{Verdict, Wish};
+    use crate::mutate::{Mutator, Naming, ROUNDS, rounds};
+    use crate::peers::Told;
     use berth_replica::{Change, Member};
 
     fn members() -> Vec<Member> {
@@ -195,6 +197,42 @@ mod tests {
                 ..Member::bare(id)
             })
             .to_vec()
+    }
+
+    const WORDS: &[&[u8]] = &[
+        b"{\"add\":",
+        b"\"remove\"",
+        b"\"move\"",
+        b"\"lead\"",
+        b"\"id\":18446744073709551615",
+        b"\"peer_urls\":[",
+        b"\"http://h:1/\"",
+        b"null",
+        b"\"unsafe\"",
+        b"\"made\"",
+        b"{",
+        b"}",
+        b"]",
+        b"\xff",
+    ];
+
+    #[test]
+    fn what_another_member_sends_is_read_or_refused() {
+        let mut inputs = Mutator::new("wish", Vec::new(), WORDS, 4 << 10);
+        let mut read = 0;
+        for round in 0..rounds(ROUNDS) {
+            let input = inputs.next();
+            let _naming = Naming { round, input: &input };
+            if let Ok(wish) = serde_json::from_slice::<Wish>(&input) {
+                read += 1;
+                let text = serde_json::to_vec(&wish).expect("a wish is written");
+                assert_eq!(serde_json::from_slice::<Wish>(&text).ok(), Some(wish.clone()));
+                let _ = wish.change(&members());
+            }
+            let _ = serde_json::from_slice::<Verdict>(&input);
+            let _ = serde_json::from_slice::<Told>(&input);
+        }
+        assert!(read > 0, "no wish was read");
     }
 
     #[test]

@@ -4,15 +4,19 @@
 //! comes from other members is put into the [`Inbox`], which the event loop looks into before it takes requests.
 
 pub(crate) mod call;
+mod figures;
 mod frame;
+mod inbox;
 mod inquiry;
 mod listener;
 mod sender;
 mod snapshot;
-mod wire;
+pub(crate) mod wire;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use figures::Figures;
+pub(crate) use inbox::Inbox;
 pub(crate) use inquiry::{Acquaintance, Told, ask};
 pub(crate) use listener::{PeerServing, serve};
 
@@ -23,12 +27,12 @@ use crate::tls::Tls;
 use arc_swap::ArcSwap;
 use berth_replica::{Input, Member, Message, MessageType, Roster};
 use frame::{About, Hello, Reason, Stream, VERSIONS};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Small messages that wait for one member; one more is dropped. A leader sends a few in each heartbeat.
 const CONTROL_QUEUE: usize = 1_024;
@@ -41,50 +45,6 @@ const BULK_BYTES: usize = 16 << 20;
 const MAX_IMAGES: usize = 2;
 /// What members say about themselves is remembered for so many; a cluster has fewer.
 const MAX_HEARD: usize = 64;
-
-/// What came from other members and waits for the event loop. Its bounds are those of the connections: each holds back what
-/// it would put in here beyond its share.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    arrivals: Mutex<VecDeque<Arrival>>,
-    wake: SyncSender<Request>,
-}
-
-/// An input, and the share of its connection that it takes.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) input: Input,
-    pub(crate) _share: Option<OwnedSemaphorePermit>,
-}
-
-impl Inbox {
-    pub(crate) fn new(wake: SyncSender<Request>) -> Inbox {
-        Inbox {
-            arrivals: Mutex::default(),
-            wake,
-        }
-    }
-
-    pub(crate) fn push(&self, input: Input, share: Option<OwnedSemaphorePermit>) {
-        let mut arrivals = locked(&self.arrivals);
-        let first = arrivals.is_empty();
-        arrivals.push_back(Arrival { input, _share: share });
-        drop(arrivals);
-        if first {
-            // A loop with a full queue is awake anyway, and one that has ended needs no waking.
-            drop(self.wake.try_send(Request::Wake));
-        }
-    }
-
-    /// Gives the event loop a request of another member; false if too many wait.
-    pub(crate) fn ask(&self, request: Request) -> bool {
-        self.wake.try_send(request).is_ok()
-    }
-
-    pub(crate) fn take(&self) -> VecDeque<Arrival> {
-        std::mem::take(&mut *locked(&self.arrivals))
-    }
-}
 
 /// How long is waited.
 #[derive(Clone, Copy, Debug)]
@@ -379,61 +339,6 @@ pub(crate) struct Link {
 
 /// Of the histogram of round trips, as etcd has them: up to 0.1 ms, 0.2 ms … 819.2 ms, and one for all that take longer.
 pub(crate) const ROUND_TRIP_BUCKETS: usize = 15;
-
-/// The times that messages take there and back, and what became of them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
-    /// Milliseconds.
-    pub(crate) current: f64,
-    pub(crate) minimum: f64,
-    pub(crate) maximum: f64,
-    pub(crate) average: f64,
-    squares: f64,
-    /// By how long they took, each in one bucket.
-    pub(crate) by_time: [u64; ROUND_TRIP_BUCKETS],
-    /// Microseconds, of all together.
-    pub(crate) all_us: u64,
-    pub(crate) sent_bytes: u64,
-    pub(crate) received_bytes: u64,
-    pub(crate) samples: u64,
-    pub(crate) sent: u64,
-    pub(crate) failed: u64,
-}
-
-impl Figures {
-    fn took(&mut self, time: Duration) {
-        let millis = time.as_secs_f64() * 1_000.0;
-        self.samples += 1;
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.all_us = self.all_us.saturating_add(micros);
-        let doublings = micros.div_ceil(100).max(1).next_power_of_two().trailing_zeros();
-        let bucket = usize::try_from(doublings).unwrap_or(usize::MAX);
-        self.by_time[bucket.min(ROUND_TRIP_BUCKETS - 1)] += 1;
-        self.current = millis;
-        self.minimum = if self.samples == 1 {
-            millis
-        } else {
-            self.minimum.min(millis)
-        };
-        self.maximum = self.maximum.max(millis);
-        let before = self.average;
-        self.average += (millis - before) / count(self.samples);
-        self.squares += (millis - before) * (millis - self.average);
-    }
-
-    pub(crate) fn deviation(&self) -> f64 {
-        (self.squares / count(self.samples.max(1))).sqrt()
-    }
-}
-
-/// Good for the number of samples of some thousand years.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a mean needs no more than 53 bits of its count"
-)]
-fn count(samples: u64) -> f64 {
-    samples as f64
-}
 
 impl Link {
     fn new(id: u64) -> Link {

@@ -7,7 +7,8 @@ mod upstream;
 use crate::bootstrap::SrvDiscovery;
 use crate::config::InitialMember;
 use crate::error::NodeError;
-use crate::http::listen_on;
+use crate::http::{Bound, listen};
+use crate::tls::{self, CallTls, Port, Tls, TlsSettings};
 use forward::Gateway;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -42,6 +44,10 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 pub struct ProxyConfig {
     /// Where clients are served; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Where clients are served over TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// TLS at both sides.
+    pub tls: ProxyTls,
     /// Client URLs of members; the others are learned from them.
     pub endpoints: Vec<String>,
     /// Members of which only the addresses for other members are known.
@@ -64,6 +70,17 @@ pub struct ProxyConfig {
     pub state_file: Option<PathBuf>,
 }
 
+/// TLS of a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct ProxyTls {
+    /// What clients are shown, and what is demanded of them.
+    pub clients: TlsSettings,
+    /// How members are called whose URLs for clients are https. All clients of the gateway are one client to them.
+    pub members: CallTls,
+    /// How members are asked for the list at their URLs for each other, where these are https.
+    pub peers: TlsSettings,
+}
+
 /// A running gateway. Dropping it ends it without waiting.
 #[derive(Debug)]
 pub struct Proxy {
@@ -79,29 +96,26 @@ impl Proxy {
     /// Starts a gateway; when it returns, clients are served. It must run in a Tokio runtime.
     ///
     /// # Errors
-    /// When an address is in use, or when the records of a domain cannot be had.
+    /// When an address is in use, when certificates cannot be used, or when the records of a domain cannot be had.
     pub async fn start(config: ProxyConfig) -> Result<Proxy, NodeError> {
+        let settings = &config.tls.clients;
+        tls::check(Port::Clients, settings, !config.listen_tls.is_empty())?;
+        let tls = match settings.cert {
+            Some(_) => Some(Arc::new(Tls::open(Port::Clients, settings.clone())?)),
+            None => None,
+        };
         let members = Arc::new(Members::new(&config).await?);
-        let listeners: Vec<TcpListener> = config
-            .listen
-            .iter()
-            .map(|address| listen_on(*address))
-            .collect::<Result<_, _>>()?;
-        if listeners.is_empty() {
-            return Err(NodeError::NoAddress);
-        }
-        let addrs = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
+        let listeners = listen(&config.listen, &config.listen_tls)?;
+        let addrs = listeners.iter().filter_map(Bound::address).collect();
         let gateway = Arc::new(Gateway::new(Arc::clone(&members), &config));
         let (draining, watched) = watch::channel(false);
         // Nothing is ever sent: what counts is when all senders are gone.
         let (living, alive) = mpsc::channel(1);
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        for listener in listeners {
+        for (listener, secure) in listeners.into_iter().map(Bound::parts) {
             tokio::spawn(accept_all(
                 listener,
+                tls.clone().filter(|_| secure),
                 Arc::clone(&gateway),
                 Arc::clone(&places),
                 watched.clone(),
@@ -141,6 +155,7 @@ impl Drop for Proxy {
 
 async fn accept_all(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     gateway: Arc<Gateway>,
     places: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
@@ -159,8 +174,9 @@ async fn accept_all(
             continue;
         };
         let (gateway, draining, alive) = (Arc::clone(&gateway), draining.clone(), alive.clone());
+        let tls = tls.clone();
         tokio::spawn(async move {
-            serve(socket, address, &gateway, draining).await;
+            serve(socket, tls.as_ref(), address, &gateway, draining).await;
             drop((place, alive));
         });
     }
@@ -183,6 +199,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accep
 /// Serves a connection to its end.
 async fn serve(
     socket: TcpStream,
+    tls: Option<&Arc<Tls>>,
     client: SocketAddr,
     gateway: &Arc<Gateway>,
     mut draining: watch::Receiver<bool>,
@@ -191,6 +208,26 @@ async fn serve(
         tracing::debug!(%error, "client left");
         return;
     }
+    let Some(tls) = tls else {
+        return serve_on(socket, client, gateway, draining).await;
+    };
+    let accepted = tokio::select! {
+        biased;
+        accepted = tls.accept(socket) => accepted,
+        _ = draining.wait_for(|draining| *draining) => return,
+    };
+    // Who was refused was told, as was the log.
+    if let Ok(stream) = accepted {
+        Box::pin(serve_on(stream, client, gateway, draining)).await;
+    }
+}
+
+async fn serve_on<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    socket: S,
+    client: SocketAddr,
+    gateway: &Arc<Gateway>,
+    mut draining: watch::Receiver<bool>,
+) {
     let service = service_fn(|request| {
         let gateway = Arc::clone(gateway);
         async move { Ok::<_, Infallible>(gateway.answer(request, client).await) }

@@ -7,12 +7,15 @@ mod accept;
 mod error;
 mod material;
 mod names;
+mod outward;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub(crate) use accept::{Refused, Tls, client_name};
 pub use error::TlsError;
+pub(crate) use outward::Outward;
+pub use outward::{CallTls, NamedFile};
 
 use crate::config::NodeConfig;
 use crate::disk::Disk;
@@ -97,7 +100,7 @@ impl Port {
             (Port::Peers, Setting::Crl) => "--peer-crl-file",
             (Port::Peers, Setting::AllowedCn) => "--peer-cert-allowed-cn",
             (Port::Peers, Setting::AllowedHostname) => "--peer-cert-allowed-hostname",
-            (Port::Peers, Setting::Listen) => "the address for other members",
+            (Port::Peers, Setting::Listen) => "the addresses for other members",
         }
     }
 }
@@ -139,7 +142,7 @@ pub(crate) fn load(config: &NodeConfig) -> Result<Loaded, TlsError> {
 }
 
 /// Refuses settings that contradict each other or would have no effect.
-fn check(port: Port, settings: &TlsSettings, listens: bool) -> Result<(), TlsError> {
+pub(crate) fn check(port: Port, settings: &TlsSettings, listens: bool) -> Result<(), TlsError> {
     let flag = |setting| port.flag(setting);
     match (&settings.cert, &settings.key) {
         (Some(_), None) => {

@@ -191,17 +191,18 @@ impl Consensus {
         self.pin_election_timeout();
     }
 
-    /// Steps a checked snapshot message; its image waits for Raft's decision.
+    /// Steps a checked snapshot message; its image waits for Raft's decision. Where Raft does not take it, the one of an
+    /// earlier message of the same batch still counts.
     pub(crate) fn step_snapshot(&mut self, message: Message, store: Box<Store>) {
         let index = snapshot_index(&message);
-        self.incoming = Some((index, store));
+        let earlier = self.incoming.replace((index, store));
         self.step(message);
         let taken = self
             .node
             .snap()
             .is_some_and(|snapshot| snapshot.get_metadata().index == index);
         if !taken {
-            self.incoming = None;
+            self.incoming = earlier;
         }
     }
 

@@ -23,8 +23,9 @@ const REGRESSIONS: [(u64, u64); 6] = [(3_938, 5), (26_766, 5), (463, 3), (968, 3
 
 /// The same with members that come and go: an only voter that led before its log was durable, a batch that held the news of
 /// a removal, removed members that were told too early that nobody needs them, a leader that removed itself with more in its
-/// log than anybody, an only voter whose learners heard of its term before its disk did, a long write cut off in the middle.
-const CHURN_REGRESSIONS: [(u64, u64); 10] = [
+/// log than anybody, an only voter whose learners heard of its term before its disk did, a long write
+/// cut off in the middle, images of two leaders in one batch.
+const CHURN_REGRESSIONS: [(u64, u64); 11] = [
     (16, 3),
     (408, 3),
     (315, 3),
@@ -35,6 +36,7 @@ const CHURN_REGRESSIONS: [(u64, u64); 10] = [
     (643, 3),
     (2_008, 3),
     (1_967, 3),
+    (1_114, 3),
 ];
 
 #[expect(

@@ -417,7 +417,9 @@ impl Restorer {
         match (tag, &self.header) {
             _ if self.ended => return Err(SnapshotError::Order { tag }),
             (TAG_HEADER, None) => self.take_header(&mut from)?,
-            (TAG_AUTH | TAG_USER | TAG_ROLE, Some(header)) if header.has_auth && self.store.tree.len() == 0 => {
+            (TAG_AUTH | TAG_USER | TAG_ROLE, Some(header))
+                if header.has_auth && self.store.tree.len() == 0 =>
+            {
                 self.take_auth(tag, &mut from)?;
             }
             (TAG_NODE, Some(_)) if self.slots.is_empty() => self.take_node(read_node(&mut from)?)?,

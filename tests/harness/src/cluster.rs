@@ -222,14 +222,21 @@ impl Cluster {
     #[must_use]
     pub fn prepare(&mut self, scratch: &Scratch) -> usize {
         let address = || SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+        self.prepare_at(scratch, (None, address(), address()))
+    }
+
+    /// The same with a namespace, an address for clients and an address for members of the caller's choice.
+    #[must_use]
+    pub fn prepare_at(&mut self, scratch: &Scratch, place: (Option<String>, SocketAddr, SocketAddr)) -> usize {
+        let (namespace, client, peer) = place;
         let name = format!("m{}", self.members.len());
         self.members.push(Member {
             data: scratch.join(&name),
             log: scratch.join(&format!("{name}.log")),
             name,
-            client: address(),
-            peer: address(),
-            namespace: None,
+            client,
+            peer,
+            namespace,
             initial: Vec::new(),
             left: false,
             process: None,

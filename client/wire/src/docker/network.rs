@@ -87,6 +87,9 @@ document! {
         pub internal: bool,
         pub attachable: bool,
         pub ingress: bool,
+        pub config_from: NetworkReference,
+        pub config_only: bool,
+        pub containers: BTreeMap<String, NetworkContainer>,
         pub options: BTreeMap<String, String>,
         pub labels: BTreeMap<String, String>,
     }
@@ -100,8 +103,74 @@ document! {
 
     /// A subnet of a network.
     pub struct IpamConfig {
+        #[serde(skip_serializing_if = "String::is_empty")]
         pub subnet: String,
+        #[serde(rename = "IPRange", skip_serializing_if = "String::is_empty")]
+        pub ip_range: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
         pub gateway: String,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        pub auxiliary_addresses: BTreeMap<String, String>,
+    }
+
+    /// The network that another one takes its settings from.
+    pub struct NetworkReference {
+        pub network: String,
+    }
+
+    /// A container in the inspect document of a network.
+    pub struct NetworkContainer {
+        pub name: String,
+        #[serde(rename = "EndpointID")]
+        pub endpoint_id: String,
+        pub mac_address: String,
+        #[serde(rename = "IPv4Address")]
+        pub ipv4_address: String,
+        #[serde(rename = "IPv6Address")]
+        pub ipv6_address: String,
+    }
+
+    /// The body of a network create request.
+    pub struct NetworkCreate {
+        pub name: String,
+        pub driver: String,
+        pub scope: String,
+        #[serde(rename = "EnableIPv4")]
+        pub enable_ipv4: Option<bool>,
+        #[serde(rename = "EnableIPv6")]
+        pub enable_ipv6: Option<bool>,
+        #[serde(rename = "IPAM")]
+        pub ipam: Option<NetworkIpam>,
+        pub internal: bool,
+        pub attachable: bool,
+        pub ingress: bool,
+        pub config_only: bool,
+        pub config_from: Option<NetworkReference>,
+        pub options: BTreeMap<String, String>,
+        pub labels: BTreeMap<String, String>,
+    }
+
+    /// The answer of a network create request.
+    pub struct NetworkCreated {
+        pub id: String,
+        pub warning: String,
+    }
+
+    /// The body of a request to connect a container.
+    pub struct NetworkConnect {
+        pub container: String,
+        pub endpoint_config: Option<EndpointSettings>,
+    }
+
+    /// The body of a request to disconnect a container.
+    pub struct NetworkDisconnect {
+        pub container: String,
+        pub force: bool,
+    }
+
+    /// The answer of a prune.
+    pub struct PruneNetworksResponse {
+        pub networks_deleted: Option<Vec<String>>,
     }
 }
 

@@ -6,20 +6,16 @@ use std::sync::Arc;
 
 use berth_exec::{AccountFiles, ExecError, LaunchError, Root};
 use berth_images::ImageError;
-use berth_plan::{Endpoint, Placement, Plan, PlanError, PublishedPort, Spec};
+use berth_plan::{Placement, Plan, PlanError, PublishedPort, Spec};
 
 use super::Actions;
 use crate::clock;
-use crate::container::{Address, Container, PublishedAt};
+use crate::container::{Container, Place, PublishedAt};
 use crate::error::{LaunchFailure, LaunchFailureKind};
 use crate::handle::{Input, Launched};
 
 /// The name servers that containers inherit.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
-/// Digits of the id in the name of the host's end of a network pair: names have 15 characters at most, and the address
-/// takes four.
-const INTERFACE_DIGITS: usize = 7;
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Actions {
     /// Starts the container; `Launched` comes back.
@@ -49,12 +45,13 @@ impl Actions {
         };
         let root = Root::mount(&layers).map_err(host_failure)?;
         let accounts = root.account_files().map_err(host_failure)?;
-        let ports = choose_ports(&container.spec)?;
+        let ports = choose_ports(container)?;
         self.prepare_mounts(container, &root)?;
         let placement = self.placement(container, directory, accounts, &ports)?;
         let plan = berth_plan::plan(&container.spec, &shared.facts, &placement).map_err(plan_failure)?;
         self.record(&container.id, &plan, ports)?;
         let started = shared.launcher.start(&plan, root).map_err(launch_failure)?;
+        self.serve_names(&container.id);
         Ok(Launched {
             pid: i64::from(started.pid),
             started_at: clock::nanos(started.started_at),
@@ -94,16 +91,18 @@ impl Actions {
             berth_exec::find_devices(&container.spec.devices)
         };
         let devices = devices.map_err(host_failure)?;
-        let endpoint = container
-            .run
-            .place
-            .as_ref()
-            .and_then(|place| place.endpoint.as_ref());
+        let place = container.run.place.as_ref();
+        let mut endpoints = place.into_iter().flat_map(Place::endpoints).cloned();
+        let named = place.is_some_and(|place| place.addresses().any(|address| !address.is_own()));
         Ok(Placement {
             container_dir,
             passwd: accounts.passwd,
             group: accounts.group,
-            network: endpoint.map(|address| self.endpoint(&container.id, address)),
+            network: endpoints.next(),
+            more_networks: endpoints.collect(),
+            resolver: named,
+            links: place.map(|place| place.links.clone()).unwrap_or_default(),
+            link_env: place.map(|place| place.link_env.clone()).unwrap_or_default(),
             resolv_conf: std::fs::read_to_string(RESOLV_CONF).unwrap_or_default(),
             cgroup_parent: self.shared.cgroup_parent.clone(),
             ports: published(&container.spec, ports),
@@ -113,17 +112,6 @@ impl Actions {
             init_dir: shared.init.directory().to_owned(),
         })
     }
-
-    fn endpoint(&self, id: &str, address: &Address) -> Endpoint {
-        Endpoint {
-            address: address.address,
-            prefix_len: address.prefix_len,
-            gateway: address.gateway,
-            mac: mac_of(address.address),
-            bridge: self.shared.bridge.clone(),
-            host_interface: interface_of(id, address.address),
-        }
-    }
 }
 
 /// The hardware address that goes with an IP address: locally administered, the same for the same address.
@@ -132,15 +120,17 @@ pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
     [0x02, 0x42, a, b, c, d]
 }
 
-/// The host's end of a network pair. Another run has another name: the pair of the last one may still be going away.
-fn interface_of(id: &str, address: Ipv4Addr) -> String {
-    let [.., c, d] = address.octets();
-    format!("veth{}{c:02x}{d:02x}", &id[..INTERFACE_DIGITS])
-}
-
 /// Gives a host port to every published port that has none. The port is free now; the launch reserves it and fails
 /// if somebody was quicker.
-fn choose_ports(spec: &Spec) -> Result<Vec<PublishedAt>, LaunchFailure> {
+///
+/// Nothing is published for a container that nothing leads to.
+fn choose_ports(container: &Container) -> Result<Vec<PublishedAt>, LaunchFailure> {
+    let first = container.run.place.as_ref().and_then(|place| place.endpoint.as_ref());
+    let leads = first.and_then(|address| address.endpoint.as_ref()).is_some_and(|endpoint| endpoint.routed);
+    if !leads {
+        return Ok(Vec::new());
+    }
+    let spec = &container.spec;
     let chosen = |wish: &PublishedPort| {
         let protocol = wish.protocol.to_string();
         let host_port = match wish.host_port {

@@ -1,6 +1,5 @@
 //! Undoing what the host holds of ended containers, and taking over what runs.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use berth_exec::{ExecError, Launcher};
 use berth_plan::Plan;
 
 use super::Actions;
-use crate::container::Container;
+use crate::container::{Address, Container, Place};
 use crate::handle::Input;
 
 const SIGKILL: i32 = 9;
@@ -26,14 +25,13 @@ impl Actions {
     pub(crate) fn clean(&self, container: &Arc<Container>) {
         let container = Arc::clone(container);
         self.spawn(move |actions| {
+            // Its sockets keep its network there.
+            actions.shared.resolvers.end(&container.id);
             actions.undo(&container, Launcher::release);
-            let endpoint = container
-                .run
-                .place
-                .as_ref()
-                .and_then(|place| place.endpoint.as_ref());
-            if let Some(address) = endpoint.map(|endpoint| endpoint.address) {
-                actions.disconnect(&container, address);
+            let places = container.run.place.iter().flat_map(Place::addresses);
+            let addresses: Vec<Address> = places.cloned().collect();
+            if !addresses.is_empty() {
+                actions.disconnect(&container, addresses);
             }
             Input::Cleaned {
                 id: container.id.clone(),
@@ -41,7 +39,7 @@ impl Actions {
         });
     }
 
-    fn disconnect(&self, container: &Arc<Container>, address: Ipv4Addr) {
+    fn disconnect(&self, container: &Arc<Container>, addresses: Vec<Address>) {
         let container = Arc::clone(container);
         self.spawn(move |actions| {
             let disconnected = container
@@ -52,7 +50,7 @@ impl Actions {
             if let Some(Err(error)) = disconnected {
                 tracing::error!(container = container.id, %error, "the host still holds the network of an ended container");
             }
-            Input::Disconnected { address }
+            Input::Disconnected { addresses }
         });
     }
 

@@ -8,8 +8,12 @@ use crate::volumes::Volumes;
 
 /// In the order of their places.
 pub(crate) fn points(container: &Container, volumes: &Volumes) -> Vec<MountPoint> {
-    let mut points: Vec<MountPoint> =
-        container.spec.mounts.iter().filter_map(|mount| point(mount, volumes)).collect();
+    let mut points: Vec<MountPoint> = container
+        .spec
+        .mounts
+        .iter()
+        .filter_map(|mount| point(mount, volumes))
+        .collect();
     points.sort_by(|one, other| one.destination.cmp(&other.destination));
     points
 }
@@ -22,7 +26,9 @@ fn point(mount: &UserMount, volumes: &Volumes) -> Option<MountPoint> {
         ..MountPoint::default()
     };
     Some(match &mount.source {
-        MountSource::Host { path, propagation, .. } => MountPoint {
+        MountSource::Host {
+            path, propagation, ..
+        } => MountPoint {
             kind: "bind".to_owned(),
             source: path.to_string_lossy().into_owned(),
             propagation: match propagation {

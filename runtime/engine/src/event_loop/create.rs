@@ -27,6 +27,8 @@ impl EventLoop {
             .actions
             .resolve(&wish.request, &wish.image, &id, &name, &given)?;
         self.adopt_modes(&given, &mut resolved.host_config);
+        let (attachments, links) = self.connections(&wish.request)?;
+        resolved.host_config.links = self.link_documents(&name, &links);
         self.name_volumes(&mut resolved.spec)?;
         let container = Container {
             id: id.clone(),
@@ -38,6 +40,8 @@ impl EventLoop {
             host_config: resolved.host_config,
             spec: resolved.spec,
             run: Run::default(),
+            attachments,
+            links,
         };
         self.records.save(&container)?;
         self.names.take(&name, &id);

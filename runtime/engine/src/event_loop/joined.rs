@@ -79,7 +79,8 @@ impl EventLoop {
     /// Removes the volumes of a container that nobody has named, if no other container has them.
     pub(super) fn drop_anonymous(&self, container: &Container) {
         for name in container.anonymous_volumes() {
-            let has = |other: &Container| other.id != container.id && other.volumes().any(|(own, _)| own == name);
+            let has =
+                |other: &Container| other.id != container.id && other.volumes().any(|(own, _)| own == name);
             if self.containers.values().any(|entry| has(&entry.container)) {
                 continue;
             }

@@ -5,51 +5,25 @@ use std::sync::Arc;
 use berth_plan::Plan;
 
 use super::EventLoop;
-use crate::actions::mac_of;
-use crate::container::{Address, Container, Place, PublishedAt, Status};
-use crate::error::{LaunchFailure, LaunchFailureKind};
+use crate::container::{Container, Place, PublishedAt, Status};
+use crate::error::LaunchFailure;
 use crate::handle::{Ended, Launched};
 use crate::lifecycle::{self, Phase};
 
 impl EventLoop {
     pub(super) fn launch(&mut self, container: &Arc<Container>) {
         let place = self.check_joined(container);
-        let place = match place.and_then(|()| self.choose_place(container)) {
+        let place = match place.and_then(|()| self.choose_places(container)) {
             Ok(place) => place,
             Err(failure) => return self.launch_failed(&container.id, &failure),
         };
         self.note(&container.id, |container| container.run.place = Some(place));
+        self.publish_names();
         if let Some(entry) = self.containers.get_mut(&container.id) {
             entry.early_exit = None;
         }
         let container = Arc::clone(&self.containers[&container.id].container);
         self.actions.launch(&container);
-    }
-
-    fn choose_place(&mut self, container: &Container) -> Result<Place, LaunchFailure> {
-        if !self.actions.wants_address(&container.spec) {
-            return Ok(Place {
-                endpoint: None,
-                ports: Vec::new(),
-            });
-        }
-        let address = self.pool.allocate().ok_or_else(|| LaunchFailure {
-            message: format!(
-                "network bridge: no free address for container \"{}\"",
-                container.name
-            ),
-            kind: LaunchFailureKind::Host,
-        })?;
-        let endpoint = Address {
-            address,
-            prefix_len: self.subnet.prefix_len,
-            gateway: self.subnet.gateway(),
-            mac: mac_of(address).map(|byte| format!("{byte:02x}")).join(":"),
-        };
-        Ok(Place {
-            endpoint: Some(endpoint),
-            ports: Vec::new(),
-        })
     }
 
     /// What a launch will do to the host is on record before it does it, so that it can be undone after a crash.
@@ -87,6 +61,7 @@ impl EventLoop {
         self.log_unsaved(id, saved);
         self.containers[id].run.send_modify(|run| run.running = true);
         self.publish_registrations();
+        self.refresh_links(id);
         self.step(id, lifecycle::Input::Launched);
         self.arm_probe(id);
         if let Some(exit) = self
@@ -204,8 +179,8 @@ impl EventLoop {
             .containers
             .get(id)
             .and_then(|entry| entry.container.run.place.clone());
-        if let Some(endpoint) = place.and_then(|place| place.endpoint) {
-            self.pool.release(endpoint.address);
+        for address in place.iter().flat_map(Place::addresses) {
+            self.networks.release(address);
         }
         self.note(id, |container| container.run.place = None);
     }

@@ -23,6 +23,11 @@ impl EventLoop {
         if self.closed && matches!(change, Change::Start | Change::Restart { .. }) {
             return drop(reply.send(Err(Failure::Stopping)));
         }
+        if matches!(change, Change::Start | Change::Restart { .. })
+            && let Err(failure) = self.check_networks(&id)
+        {
+            return drop(reply.send(Err(failure)));
+        }
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         let spec = &self.containers[&id].container.spec;

@@ -53,7 +53,11 @@ pub(crate) async fn put(api: &Arc<Api>, id: &str, params: &Params, request: Requ
     let actions = api.actions.clone();
     let reader = body::reader(request);
     let done = tokio::task::spawn_blocking(move || {
-        let owner = if own { actions.account_of(&container)? } else { None };
+        let owner = if own {
+            actions.account_of(&container)?
+        } else {
+            None
+        };
         let spot = actions.spot(&container, &path)?;
         spot.extract(reader, Extract { keep_files, owner })
     });
@@ -64,7 +68,8 @@ pub(crate) async fn put(api: &Arc<Api>, id: &str, params: &Params, request: Requ
 pub(crate) async fn export(api: &Arc<Api>, id: &str) -> Answer {
     let container = api.handle.find(id).await?.container;
     let attributes = container.attributes();
-    api.events.publish("container", "export", &container.id, attributes);
+    api.events
+        .publish("container", "export", &container.id, attributes);
     let actions = api.actions.clone();
     let mut response = archive(move |writer| actions.export(&container, writer));
     let kind = HeaderValue::from_static("application/octet-stream");
@@ -90,7 +95,10 @@ pub(crate) async fn changes(api: &Arc<Api>, id: &str) -> Answer {
             },
         })
         .collect();
-    json(StatusCode::OK, &Some(changes).filter(|changes| !changes.is_empty()))
+    json(
+        StatusCode::OK,
+        &Some(changes).filter(|changes| !changes.is_empty()),
+    )
 }
 
 async fn named(api: &Arc<Api>, id: &str, params: &Params) -> Result<(Arc<Container>, String), Failure> {
@@ -164,7 +172,11 @@ fn base64(bytes: &[u8]) -> String {
         let all = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {
             let letter = ALPHABET[usize::try_from(all >> (18 - 6 * place) & 63).unwrap_or(0)];
-            text.push(if place <= three.len() { char::from(letter) } else { '=' });
+            text.push(if place <= three.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -176,7 +188,13 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
         assert_eq!(base64(&[0xff, 0xfe, 0xfb]), "//77");

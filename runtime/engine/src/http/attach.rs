@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use berth_exec::Attach;
+use berth_wire::docker::DetachKeys;
 use futures_util::stream;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -17,7 +18,6 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::detach::DetachKeys;
 use super::params::Params;
 use super::{Answer, Api, MAX_ATTACHED};
 use crate::error::Failure;

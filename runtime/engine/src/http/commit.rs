@@ -18,7 +18,11 @@ pub(crate) async fn commit(api: &Arc<Api>, params: &Params, request: Request<Inc
     let found = api.handle.find(params.text("container")).await?;
     let container = found.container;
     let bytes = body::bytes(request).await?;
-    let own: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes)? };
+    let own: Value = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes)?
+    };
     let config = merged(&container.config, own)?;
     let pauses = params.given("pause").is_none() || params.flag("pause");
     let pauses = pauses && container.run.status == Status::Running && !container.run.paused;
@@ -37,7 +41,8 @@ pub(crate) async fn commit(api: &Arc<Api>, params: &Params, request: Request<Inc
     attributes.insert("comment".to_owned(), comment(params).to_owned());
     attributes.insert("imageID".to_owned(), id.clone());
     attributes.insert("imageRef".to_owned(), reference(params).unwrap_or_default());
-    api.events.publish("container", "commit", &container.id, attributes);
+    api.events
+        .publish("container", "commit", &container.id, attributes);
     json(StatusCode::CREATED, &IdResponse { id })
 }
 
@@ -48,7 +53,11 @@ async fn make(
     config: ImageConfig,
 ) -> Result<String, Failure> {
     let reference = reference(params);
-    let changes: Vec<String> = params.all("changes").iter().flat_map(|text| lines(text)).collect();
+    let changes: Vec<String> = params
+        .all("changes")
+        .iter()
+        .flat_map(|text| lines(text))
+        .collect();
     let (comment, author) = (comment(params).to_owned(), params.text("author").to_owned());
     let container_dir = api.actions.directory(&container.id);
     let image_id = container.image_id.clone();
@@ -113,11 +122,15 @@ mod tests {
     #[test]
     fn what_the_request_says_goes_before() {
         let config: ContainerConfig =
-            serde_json::from_str(r#"{"Env":["A=1"],"Cmd":["x"],"User":"me","Image":"app","Tty":true}"#).expect("one");
+            serde_json::from_str(r#"{"Env":["A=1"],"Cmd":["x"],"User":"me","Image":"app","Tty":true}"#)
+                .expect("one");
         let own = serde_json::from_str(r#"{"Cmd":["y","z"],"User":"","Env":null}"#).expect("a value");
         let merged = merged(&config, own).expect("merged");
         assert_eq!(merged.cmd.expect("words").0, ["y", "z"]);
-        assert_eq!((merged.user.as_str(), merged.env.as_slice()), ("me", &["A=1".to_owned()][..]));
+        assert_eq!(
+            (merged.user.as_str(), merged.env.as_slice()),
+            ("me", &["A=1".to_owned()][..])
+        );
     }
 
     #[test]

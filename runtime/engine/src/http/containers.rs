@@ -66,6 +66,7 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
         .map(|container| {
             let mut row = documents::summary(container, images.shown(container), now);
             row.mounts = documents::points(container, &api.actions.shared.volumes);
+            row.names.extend(documents::link_names(container, &all));
             row
         })
         .collect();

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_wire::docker::DiskUsage;
+use berth_wire::docker::{DiskUsage, DiskVolume, DiskVolumeUsage};
 use http::StatusCode;
 
 use super::containers::{number, size_rows};
-use super::{Answer, Api, json};
+use super::{Answer, Api, json, volumes};
+use crate::error::Failure;
 use crate::{clock, documents};
 
 pub(crate) async fn usage(api: &Arc<Api>) -> Answer {
@@ -42,8 +43,41 @@ pub(crate) async fn usage(api: &Arc<Api>) -> Answer {
         &DiskUsage {
             layers_size: number(api.actions.layers_size().await?),
             containers: rows,
+            volumes: with_sizes(api).await?,
             images,
             ..DiskUsage::default()
         },
     )
+}
+
+/// All volumes, with who uses them.
+async fn with_sizes(api: &Arc<Api>) -> Result<Vec<DiskVolume>, Failure> {
+    let used = volumes::used(api).await?;
+    let known = volumes::blocking(api, |volumes| {
+        let sized = |volume: crate::volumes::Volume| {
+            let size = volumes.size(&volume.name);
+            (volume, size)
+        };
+        Ok(volumes.list().into_iter().map(sized).collect::<Vec<_>>())
+    })
+    .await?;
+    let row = |(volume, size): (crate::volumes::Volume, u64)| {
+        let document = volumes::document(api, &volume);
+        DiskVolume {
+            created_at: document.created_at,
+            driver: document.driver,
+            labels: document.labels,
+            mountpoint: document.mountpoint,
+            options: None,
+            scope: document.scope,
+            usage_data: DiskVolumeUsage {
+                ref_count: used
+                    .get(&volume.name)
+                    .map_or(0, |users| number(users.len() as u64)),
+                size: number(size),
+            },
+            name: document.name,
+        }
+    };
+    Ok(known.into_iter().map(row).collect())
 }

@@ -85,6 +85,7 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::BeingRemoved { .. } => StatusCode::CONFLICT,
         Failure::Unsupported(_) | Failure::LogNotKept => StatusCode::NOT_IMPLEMENTED,
         Failure::Image(error) => image_status(error),
+        Failure::Network(error) => super::networks::status(error),
         Failure::Launch(failure) => match failure.kind {
             LaunchFailureKind::CommandNotFound
             | LaunchFailureKind::CommandNotExecutable

@@ -4,14 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use berth_exec::Attach;
-use berth_wire::docker::{ExecConfig, ExecStart, IdResponse, Stream, encode_frame};
+use berth_wire::docker::{DetachKeys, ExecConfig, ExecStart, IdResponse, Stream, encode_frame};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::attach::{Session, respond, take_place};
-use super::detach::DetachKeys;
 use super::params::Params;
 use super::resize::size;
 use super::{Answer, Api, body, empty, json};

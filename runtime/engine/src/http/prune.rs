@@ -34,7 +34,7 @@ const BUILD_FILTERS: [&str; 12] = [
 ];
 
 /// The moment before which something must have been made to be pruned.
-fn until(filters: &Filters) -> Result<Option<i64>, Failure> {
+pub(super) fn until(filters: &Filters) -> Result<Option<i64>, Failure> {
     let mut values = filters.values("until").into_iter().flatten();
     let (Some(text), None) = (values.next(), values.next()) else {
         return match filters.values("until") {

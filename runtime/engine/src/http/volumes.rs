@@ -42,7 +42,10 @@ pub(crate) async fn create(api: &Arc<Api>, request: Request<Incoming>) -> Answer
     } else {
         berth_plan::volume_name(&request.name)?
     };
-    let (volume, new) = blocking(api, move |volumes| volumes.ensure(&name, &request.labels, anonymous)).await?;
+    let (volume, new) = blocking(api, move |volumes| {
+        volumes.ensure(&name, &request.labels, anonymous)
+    })
+    .await?;
     if new {
         tell(api, "create", &volume.name);
     }
@@ -57,7 +60,9 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
         let dangling = !used.contains_key(&volume.name);
         filters.any("name", |part| volume.name.contains(part.as_str()))
             && filters.any("driver", |driver| driver == DRIVER)
-            && filters.any("dangling", |word| matches!(word.as_str(), "true" | "1") == dangling)
+            && filters.any("dangling", |word| {
+                matches!(word.as_str(), "true" | "1") == dangling
+            })
             && filters.labels(&volume.labels)
     };
     let volumes = volumes.iter().filter(wanted).map(|volume| document(api, volume));
@@ -143,19 +148,21 @@ pub(crate) async fn remove_unused(api: &Arc<Api>, names: Vec<String>) -> Result<
 }
 
 /// The containers that have each volume.
-async fn used(api: &Arc<Api>) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+pub(super) async fn used(api: &Arc<Api>) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for container in api.handle.list().await? {
         for mount in &container.spec.mounts {
             if let MountSource::Volume(volume) = &mount.source {
-                used.entry(volume.name.clone()).or_default().insert(container.id.clone());
+                used.entry(volume.name.clone())
+                    .or_default()
+                    .insert(container.id.clone());
             }
         }
     }
     Ok(used)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     api: &Arc<Api>,
     work: impl FnOnce(&Volumes) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -169,12 +176,18 @@ fn tell(api: &Arc<Api>, action: &str, name: &str) {
     api.events.publish("volume", action, name, attributes);
 }
 
-fn document(api: &Arc<Api>, volume: &Volume) -> VolumeResource {
+pub(super) fn document(api: &Arc<Api>, volume: &Volume) -> VolumeResource {
     VolumeResource {
         created_at: clock::render(volume.created),
         driver: DRIVER.to_owned(),
         labels: Some(volume.labels.clone()).filter(|labels| !labels.is_empty()),
-        mountpoint: api.actions.shared.volumes.data(&volume.name).to_string_lossy().into_owned(),
+        mountpoint: api
+            .actions
+            .shared
+            .volumes
+            .data(&volume.name)
+            .to_string_lossy()
+            .into_owned(),
         name: volume.name.clone(),
         options: None,
         scope: "local".to_owned(),

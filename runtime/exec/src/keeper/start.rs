@@ -119,13 +119,7 @@ impl Keeper {
         });
         let born_in = born_in.transpose().map_err(failed(Doing::BirthCgroup))?;
         let [stdin, stdout, stderr] = theirs;
-        let namespaces = if plan.enters().is_some() {
-            Namespaces::NONE
-        } else {
-            let all = [Namespace::Processes, Namespace::Ipc, Namespace::Names];
-            let shared = all.into_iter().filter(|kind| plan.shares(*kind).is_some());
-            shared.fold(Namespaces::CONTAINER, Namespaces::without)
-        };
+        let namespaces = namespaces(plan);
         let launch = Launch {
             prepared,
             stdin,
@@ -314,6 +308,16 @@ impl Keeper {
         container.failed = Some((number, failure));
         container.phase = Phase::Failed;
     }
+}
+
+/// What a process is born with.
+fn namespaces(plan: &Plan) -> Namespaces {
+    if plan.enters().is_some() {
+        return Namespaces::NONE;
+    }
+    let all = [Namespace::Processes, Namespace::Ipc, Namespace::Names];
+    let shared = all.into_iter().filter(|kind| plan.shares(*kind).is_some());
+    shared.fold(Namespaces::CONTAINER, Namespaces::without)
 }
 
 /// Does something while children are born into the pid namespace of a process. This process's own does not change.

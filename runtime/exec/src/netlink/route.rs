@@ -11,12 +11,12 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
-const RTM_NEWADDR: u16 = 20;
+pub(super) const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_NEWROUTE: u16 = 24;
 
 const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
+pub(super) const NLM_F_CREATE: u16 = 0x400;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -30,6 +30,7 @@ const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 
 const IFA_ADDRESS: u16 = 1;
@@ -120,12 +121,15 @@ pub(crate) fn add_pair(
     )
 }
 
-/// Lets a port of a bridge send a frame back where it came from.
-pub(crate) fn set_hairpin(socket: &mut Socket, port: u32) -> io::Result<()> {
+/// Whether a port of a bridge sends a frame back where it came from, and whether it reaches no other port.
+pub(crate) fn set_port(socket: &mut Socket, port: u32, hairpin: bool, isolated: bool) -> io::Result<()> {
     socket.request(
         Message::new(RTM_SETLINK, 0)
             .fixed(&interface(AF_BRIDGE, port, 0))
-            .nested(IFLA_PROTINFO, |info| info.attribute(IFLA_BRPORT_MODE, &[1])),
+            .nested(IFLA_PROTINFO, |info| {
+                info.attribute(IFLA_BRPORT_MODE, &[u8::from(hairpin)])
+                    .attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)])
+            }),
     )
 }
 
@@ -212,8 +216,9 @@ fn read_address(answer: &Answer) -> Option<LinkAddress> {
     })
 }
 
-/// Sends everything that has no better route to `gateway`.
-pub(crate) fn add_default_route(socket: &mut Socket, gateway: Ipv4Addr, index: u32) -> io::Result<()> {
+/// Sends everything that has no better route to `gateway`, and not where it went before.
+pub(crate) fn set_default_route(socket: &mut Socket, gateway: Ipv4Addr, index: u32) -> io::Result<()> {
+    const NLM_F_REPLACE: u16 = 0x100;
     let fixed = [
         AF_INET,
         0,
@@ -229,7 +234,7 @@ pub(crate) fn add_default_route(socket: &mut Socket, gateway: Ipv4Addr, index: u
         0,
     ];
     socket.request(
-        Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
+        Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
             .fixed(&fixed)
             .attribute(RTA_GATEWAY, &gateway.octets())
             .attribute(RTA_OIF, &index.to_ne_bytes()),

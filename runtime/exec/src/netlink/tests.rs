@@ -39,6 +39,10 @@ fn endpoint(bridge: &BridgeConfig, last: u8) -> Endpoint {
         prefix_len: bridge.prefix_len,
         gateway: bridge.address,
         mac: [0x02, 0x42, a, b, c, last],
+        interface: "eth0".to_owned(),
+        routed: true,
+        isolated: false,
+        ipv6: None,
     }
 }
 

@@ -80,6 +80,10 @@ fn time_network(plan: &Plan) -> Duration {
         prefix_len: endpoint.prefix_len,
         gateway: endpoint.gateway,
         mac: endpoint.mac,
+        interface: "eth0".to_owned(),
+        routed: true,
+        isolated: false,
+        ipv6: None,
     };
     let begun = Instant::now();
     let namespace = netlink::connect(&endpoint).unwrap();

@@ -371,6 +371,10 @@ impl World {
                 prefix_len: 24,
                 gateway: GATEWAY,
                 mac: [2, 0x42, 10, 214, 0, last],
+                interface: "eth0".to_owned(),
+                routed: true,
+                isolated: false,
+                ipv6: None,
             },
         });
         if let Some((host_port, port)) = publish {

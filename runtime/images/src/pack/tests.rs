@@ -64,8 +64,14 @@ fn a_copy_is_equal() {
     fs::set_permissions(from.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
     crate::copy_tree(open(from.path()), open(to.path())).unwrap();
-    assert_eq!(fs::read_to_string(to.path().join("d/.wh.file")).unwrap(), "no whiteout");
-    assert_eq!(fs::read_link(to.path().join("link")).unwrap(), Path::new("/etc/passwd"));
+    assert_eq!(
+        fs::read_to_string(to.path().join("d/.wh.file")).unwrap(),
+        "no whiteout"
+    );
+    assert_eq!(
+        fs::read_link(to.path().join("link")).unwrap(),
+        Path::new("/etc/passwd")
+    );
     assert_eq!(fs::metadata(to.path()).unwrap().mode() & 0o7777, 0o1777);
 }
 

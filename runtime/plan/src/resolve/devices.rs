@@ -35,7 +35,8 @@ fn wish(mapping: &DeviceMapping) -> Result<DeviceWish, PlanError> {
         "" => "rwm",
         access => access,
     };
-    let (read, write, mknod) = self::access(access).ok_or_else(|| PlanError::DeviceMode(access.to_owned()))?;
+    let (read, write, mknod) =
+        self::access(access).ok_or_else(|| PlanError::DeviceMode(access.to_owned()))?;
     Ok(DeviceWish {
         host,
         container,

@@ -223,7 +223,10 @@ pub fn volume_name(text: &str) -> Result<String, PlanError> {
     /// The kernel's limit for the name of a directory.
     const LONGEST: usize = 255;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
     if !first || !text.bytes().all(plain) || text.len() > LONGEST {
         return Err(PlanError::VolumeName(text.to_owned()));
     }
@@ -252,9 +255,18 @@ fn mount(mount: &Mount) -> Result<UserMount, PlanError> {
         });
     }
     let foreign = [
-        (mount.kind != "bind" && mount.bind_options.is_some(), "field BindOptions must not be specified"),
-        (mount.kind != "volume" && mount.volume_options.is_some(), "field VolumeOptions must not be specified"),
-        (mount.kind != "tmpfs" && mount.tmpfs_options.is_some(), "field TmpfsOptions must not be specified"),
+        (
+            mount.kind != "bind" && mount.bind_options.is_some(),
+            "field BindOptions must not be specified",
+        ),
+        (
+            mount.kind != "volume" && mount.volume_options.is_some(),
+            "field VolumeOptions must not be specified",
+        ),
+        (
+            mount.kind != "tmpfs" && mount.tmpfs_options.is_some(),
+            "field TmpfsOptions must not be specified",
+        ),
     ];
     if let Some((_, reason)) = foreign.into_iter().find(|(there, _)| *there) {
         return Err(wrong(reason));
@@ -330,7 +342,9 @@ fn volume_source(mount: &Mount) -> Result<MountSource, PlanError> {
     }
     // A link in the volume could lead it anywhere.
     if !options.subpath.is_empty() {
-        return Err(PlanError::Unsupported("a part of a volume (VolumeOptions.Subpath)"));
+        return Err(PlanError::Unsupported(
+            "a part of a volume (VolumeOptions.Subpath)",
+        ));
     }
     Ok(MountSource::Volume(VolumeMount {
         name: match mount.source.as_str() {

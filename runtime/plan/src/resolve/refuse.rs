@@ -1,6 +1,6 @@
 //! Everything of the API that is not done here. A default that clients send by themselves passes.
 
-use berth_wire::docker::{ContainerConfig, CreateRequest, EndpointSettings, HostConfig};
+use berth_wire::docker::{ContainerConfig, CreateRequest, HostConfig};
 
 use crate::error::PlanError;
 use crate::facts::Facts;
@@ -95,12 +95,8 @@ fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
 }
 
 fn container_options(config: &ContainerConfig) -> Vec<(bool, &'static str)> {
-    vec![
-        (
-            !config.mac_address.is_empty(),
-            "a chosen hardware address (MacAddress)",
-        ),
-    ]
+    // What is asked of networks is judged by those who know them.
+    vec![(config.network_disabled && !config.mac_address.is_empty(), "a hardware address without a network (MacAddress)")]
 }
 
 fn privileges(host: &HostConfig) -> Vec<(bool, &'static str)> {
@@ -114,7 +110,6 @@ fn privileges(host: &HostConfig) -> Vec<(bool, &'static str)> {
 
 fn host_options(host: &HostConfig) -> Vec<(bool, &'static str)> {
     vec![
-        (some(host.links.as_ref()), "links to other containers (Links)"),
         (!host.storage_opt.is_empty(), "storage options (StorageOpt)"),
         (
             !host.cgroup.is_empty(),
@@ -181,55 +176,29 @@ fn choices(host: &HostConfig) -> [(&'static str, &str, &'static [&'static str]);
     ]
 }
 
-/// The one network that a container can be in is described by its mode; nothing about its place in it can be chosen.
+/// A container with the host's network, another's or none has no place in any other.
 fn networks(request: &CreateRequest) -> Result<(), PlanError> {
-    let mode = request.host_config.network_mode.as_str();
-    let endpoints = &request.networking_config.endpoints_config;
-    for (name, settings) in endpoints {
-        if !["default", "bridge", "none", "host", mode].contains(&name.as_str()) {
-            return Err(PlanError::NoSuchNetwork(name.clone()));
-        }
-        if let Some(settings) = settings {
-            endpoint(settings)?;
-        }
+    let host = &request.host_config;
+    let mode = host.network_mode.as_str();
+    let alone = ["none", "host"].contains(&mode) || mode.starts_with("container:");
+    if !alone {
+        return Ok(());
     }
-    if endpoints.len() > 1 {
-        return Err(PlanError::Unsupported("more than one network (EndpointsConfig)"));
+    if some(host.links.as_ref()) {
+        return Err(PlanError::Limit(match mode {
+            "host" => "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            "none" => "conflicting options: links and the network mode none",
+            _ => "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+        }));
     }
-    Ok(())
-}
-
-fn endpoint(settings: &EndpointSettings) -> Result<(), PlanError> {
-    let fixed = settings.ipam_config.as_ref().is_some_and(|ipam| {
-        !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty() || some(ipam.link_local_ips.as_ref())
-    });
-    let options = settings
-        .driver_opts
-        .as_ref()
-        .is_some_and(|options| !options.is_empty());
-    for (asked, name) in [
-        (fixed, "a chosen address (IPAMConfig)"),
-        (
-            some(settings.links.as_ref()),
-            "links to other containers (EndpointsConfig.Links)",
-        ),
-        (
-            some(settings.aliases.as_ref()),
-            "an alias in the network (EndpointsConfig.Aliases)",
-        ),
-        (
-            !settings.mac_address.is_empty(),
-            "a chosen hardware address (EndpointsConfig.MacAddress)",
-        ),
-        (options, "options of the network (EndpointsConfig.DriverOpts)"),
-        (
-            settings.gw_priority != 0,
-            "a choice of the gateway (EndpointsConfig.GwPriority)",
-        ),
-    ] {
-        if asked {
-            return Err(PlanError::Unsupported(name));
-        }
+    let mut others = request.networking_config.endpoints_config.keys();
+    if others.any(|name| name != mode) {
+        return Err(PlanError::Limit(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ));
+    }
+    if !request.config.mac_address.is_empty() {
+        return Err(PlanError::Limit("conflicting options: mac-address and the network mode"));
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use berth_wire::docker::HostConfig;
+use berth_wire::docker::{HostConfig, Words};
 
 use super::mounts::clean;
+use crate::capabilities;
 use crate::error::PlanError;
 use crate::facts::Facts;
 
@@ -99,6 +100,15 @@ pub(super) fn resolve(host: &HostConfig, facts: &Facts) -> Result<Security, Plan
         crate::seccomp::filter_of(profile, architecture, u64::MAX, facts)?;
     }
     Ok(security)
+}
+
+/// What its root user has: everything in privileged mode.
+pub(super) fn capabilities(host: &HostConfig, facts: &Facts) -> Result<u64, PlanError> {
+    if host.privileged {
+        return Ok(capabilities::held(facts));
+    }
+    let list = |words: &Option<Words>| words.clone().unwrap_or_default().0;
+    capabilities::resolve(&list(&host.cap_add), &list(&host.cap_drop), facts)
 }
 
 fn is_label(label: &str) -> bool {

@@ -49,7 +49,11 @@ pub(super) struct Shared {
 
 pub(super) fn resolve(request: &CreateRequest, given: &Given) -> Result<Shared, PlanError> {
     let host = &request.host_config;
-    let other = |mode: &str| mode.strip_prefix(OTHER).filter(|word| !word.is_empty()).map(|word| given.id(word));
+    let other = |mode: &str| {
+        mode.strip_prefix(OTHER)
+            .filter(|word| !word.is_empty())
+            .map(|word| given.id(word))
+    };
     let invalid = |option, value: &str| PlanError::Mode {
         option,
         value: value.to_owned(),
@@ -71,7 +75,10 @@ pub(super) fn resolve(request: &CreateRequest, given: &Given) -> Result<Shared, 
         "host" => true,
         mode => return Err(invalid("UTS", mode)),
     };
-    let network_of = host.network_mode.starts_with(OTHER).then(|| other(&host.network_mode));
+    let network_of = host
+        .network_mode
+        .starts_with(OTHER)
+        .then(|| other(&host.network_mode));
     let network_of = match network_of {
         Some(None) => return Err(invalid("network", &host.network_mode)),
         Some(id) => id,
@@ -92,8 +99,14 @@ fn conflicts(request: &CreateRequest, host_names: bool, joined: bool) -> Result<
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let named = !config.hostname.is_empty() || !config.domainname.is_empty();
     for (conflict, text) in [
-        (host_names && named, "conflicting options: hostname and the UTS mode"),
-        (joined && named, "conflicting options: hostname and the network mode"),
+        (
+            host_names && named,
+            "conflicting options: hostname and the UTS mode",
+        ),
+        (
+            joined && named,
+            "conflicting options: hostname and the network mode",
+        ),
         (
             joined && (some(&host.dns) || some(&host.dns_search) || some(&host.dns_options)),
             "conflicting options: dns and the network mode",
@@ -125,6 +138,7 @@ pub(super) fn network(request: &CreateRequest) -> Result<Network, PlanError> {
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
         other if other.starts_with(OTHER) => Ok(Network::Joined),
-        other => Err(PlanError::NoSuchNetwork(other.to_owned())),
+        // A network that somebody made, by name or id.
+        _ => Ok(Network::Bridge),
     }
 }

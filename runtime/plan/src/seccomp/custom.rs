@@ -104,7 +104,11 @@ pub(super) fn parse(text: &str) -> Result<Profile, PlanError> {
         return Err(bad("it has more than 1048576 bytes"));
     }
     let profile: Profile = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
-    if profile.listener_path.as_ref().is_some_and(|path| !path.is_empty()) {
+    if profile
+        .listener_path
+        .as_ref()
+        .is_some_and(|path| !path.is_empty())
+    {
         return Err(bad("a listener is not supported"));
     }
     Ok(profile)
@@ -134,7 +138,7 @@ impl Profile {
         // A profile that names none is for the machine's own interface.
         let silent = self.architectures.as_ref().is_none_or(Vec::is_empty)
             && self.arch_map.as_ref().is_none_or(Vec::is_empty);
-        table.is_native() || (!silent && table.names.last().is_some_and(|name| lists(name)))
+        table.is_native() || (!silent && table.names.last().is_some_and(lists))
     }
 
     /// What becomes of each call of one table.
@@ -179,7 +183,10 @@ impl Profile {
                 Action::Rules { rules, otherwise }
             }
         };
-        Ok(rules.into_iter().map(|(number, rules)| (number, action(rules))).collect())
+        Ok(rules
+            .into_iter()
+            .map(|(number, rules)| (number, action(rules)))
+            .collect())
     }
 }
 
@@ -190,7 +197,10 @@ impl Calls {
         let newer = |text: &String| kernel(text) <= kernel(&facts.kernel_release);
         let included = self.includes.as_ref().is_none_or(|filter| {
             filter.caps.iter().flatten().all(held)
-                && filter.arches.as_ref().is_none_or(|list| list.is_empty() || list.iter().any(here))
+                && filter
+                    .arches
+                    .as_ref()
+                    .is_none_or(|list| list.is_empty() || list.iter().any(here))
                 && filter.min_kernel.as_ref().is_none_or(newer)
         });
         let excluded = self.excludes.as_ref().is_some_and(|filter| {

@@ -107,7 +107,10 @@ impl Comparison {
     fn code(&self, miss: usize) -> Option<Vec<u64>> {
         let halves = |number: u64| {
             let (high, low) = (number >> 32, number & u64::from(u32::MAX));
-            (u32::try_from(high).unwrap_or_default(), u32::try_from(low).unwrap_or_default())
+            (
+                u32::try_from(high).unwrap_or_default(),
+                u32::try_from(low).unwrap_or_default(),
+            )
         };
         let ((high, low), (high_mask, low_mask)) = (halves(self.value), halves(self.mask));
         let place = ARGUMENTS + ARGUMENT_SIZE * self.argument;

@@ -43,6 +43,10 @@ impl Display for HostStep {
                 write!(formatter, "connect {} to {}", endpoint.address, endpoint.bridge)
             }
             Self::LonelyNetwork => formatter.write_str("make an unconnected network"),
+            Self::Join { endpoint } => {
+                write!(formatter, "connect {} to {}", endpoint.address, endpoint.bridge)
+            }
+            Self::Names => formatter.write_str("open the sockets of the resolver"),
             Self::Publish {
                 protocol,
                 host_address,

@@ -4,11 +4,14 @@
 use crate::bootstrap::{MAX_FOUNDERS, member_id};
 use crate::config::{InitialCluster, InitialMember};
 use crate::error::BootstrapError;
+use crate::peers::wire::{self, Wire};
+use crate::tls::{CallTls, Outward, Refused};
 use berth_wire::etcd::Node;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -30,6 +33,8 @@ enum Failure {
     Final(#[from] BootstrapError),
     #[error("cannot connect")]
     Io(#[from] std::io::Error),
+    #[error("no TLS: {}", reasons(.0))]
+    Tls(#[from] Refused),
     #[error("no answer in time")]
     Slow,
     #[error("the exchange broke")]
@@ -43,6 +48,8 @@ enum Failure {
 /// The directory.
 struct Directory {
     url: String,
+    /// For https, by the system's authorities.
+    tls: Option<Arc<Outward>>,
     place: String,
     path: String,
 }
@@ -94,7 +101,7 @@ pub(crate) async fn join(
 impl Directory {
     fn new(url: &str) -> Result<Directory, BootstrapError> {
         let wrong = || BootstrapError::DiscoveryUrl { url: url.to_owned() };
-        let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
+        let (secure, rest) = wire::place(url).ok_or_else(wrong)?;
         let (place, path) = rest.split_once('/').ok_or_else(wrong)?;
         let path = path.trim_end_matches('/');
         if place.is_empty() || path.is_empty() || path.contains(['?', '#', ' ']) {
@@ -106,10 +113,15 @@ impl Directory {
         {
             place.to_owned()
         } else {
-            format!("{place}:80")
+            format!("{place}:{}", if secure { 443 } else { 80 })
+        };
+        let tls = match secure {
+            true => Some(Outward::open(CallTls::default()).map_err(BootstrapError::DiscoveryTls)?),
+            false => None,
         };
         Ok(Directory {
             url: url.to_owned(),
+            tls: tls.map(Arc::new),
             place,
             path: format!("/{path}"),
         })
@@ -198,6 +210,13 @@ impl Directory {
         value: Option<&str>,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let socket = TcpStream::connect(self.place.as_str()).await?;
+        let socket = match &self.tls {
+            None => Wire::Plain(socket),
+            Some(tls) => {
+                let host = self.place.rsplit_once(':').map_or("", |(host, _)| host);
+                Wire::Secure(Box::new(tls.connect(socket, host).await?))
+            }
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
         // It ends with the sender.
         let driver = tokio::spawn(connection);
@@ -221,6 +240,17 @@ impl Directory {
     }
 }
 
+/// An error with what it comes from.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
 /// What of an answer counts.
 #[derive(serde::Deserialize)]
 struct Document {
@@ -242,8 +272,9 @@ mod tests {
         assert_eq!(read("http://h:4001/v2/keys/t/"), is("h:4001", "/v2/keys/t"));
         assert_eq!(read("http://h/v2/keys/t"), is("h:80", "/v2/keys/t"));
         assert_eq!(read("http://[::1]:4001/t"), is("[::1]:4001", "/t"));
+        assert_eq!(read("https://h/t"), is("h:443", "/t"));
         for wrong in [
-            "https://h/t",
+            "ftp://h/t",
             "h/t",
             "http://h:1",
             "http://h:1/",

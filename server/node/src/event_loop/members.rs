@@ -11,6 +11,10 @@ use tokio::sync::oneshot;
 /// answer says nothing, but one who has left meanwhile is told so.
 const NO_READ: [u8; 16] = [0xff; 16];
 
+/// How often a leader without room asks another member to lead. An attempt may fail, as the others may have no room either;
+/// a second leaves each attempt the time that it takes.
+const MAKE_WAY_AGAIN_MS: Millis = 1_000;
+
 impl EventLoop {
     /// A client wishes for another membership, here or at another member.
     pub(super) fn wish(&mut self, wish: Wish, answer: oneshot::Sender<Verdict>, now: Millis) {
@@ -116,6 +120,7 @@ impl EventLoop {
         if status.role != Role::Leader || !status.ready || !cluster.is_several() {
             return;
         }
+        self.make_way(now);
         if self.tended != status.term {
             self.tended = status.term;
             // As in etcd: each member's URLs and its name took an index, and so did the version of the cluster.
@@ -132,6 +137,16 @@ impl EventLoop {
             self.effects.chore = Some(id);
             self.replica.queue(Input::ChangeMembers { id, change }, now);
         }
+    }
+
+    /// A leader whose log cannot grow lets another member lead; what is on its way still fits.
+    fn make_way(&mut self, now: Millis) {
+        if self.room.is_left() || now < self.made_way + MAKE_WAY_AGAIN_MS {
+            return;
+        }
+        tracing::warn!("the disk is full: another member is asked to lead");
+        self.made_way = now;
+        self.hands_over = Some(None);
     }
 
     /// A vote for a member that was added, for each in its turn. The replica refuses it until the member has caught up.

@@ -173,12 +173,13 @@ async fn exchange<S: Socket>(
     let kept = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         pace.work();
+        // At once: hyper looks for an end of the connection before it first polls what is below.
+        if request.body().is_end_stream() && !may_wait(&request) {
+            pace.owe();
+        }
         let (surface, pace, kept) = (Arc::clone(surface), Arc::clone(&pace), &kept);
         async move {
             let plain = is_plain(&request);
-            if request.body().is_end_stream() && !may_wait(&request) {
-                pace.owe();
-            }
             let answer = surface.answer(request, &pace).await;
             pace.holds(answer.body().size_hint().lower());
             if !matches!(answer.body(), Body::Watch(_)) {

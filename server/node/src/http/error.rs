@@ -285,7 +285,10 @@ impl IntoResponse for Refused {
                 return message_document(status, text);
             }
             Refused::AuthDocument(why) => (StatusCode::BAD_REQUEST, why),
-            Refused::DocumentSize => (StatusCode::PAYLOAD_TOO_LARGE, "the document is too large, or was cut"),
+            Refused::DocumentSize => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the document is too large, or was cut",
+            ),
             Refused::LogDocument => (StatusCode::BAD_REQUEST, "Invalid json body"),
             Refused::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
             Refused::Parameters(why) => (StatusCode::BAD_REQUEST, why),

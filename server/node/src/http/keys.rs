@@ -83,11 +83,7 @@ async fn attempt(
 }
 
 /// Does what a request asks for.
-pub(crate) async fn carry_out(
-    app: &App,
-    pace: &Arc<Pace>,
-    permitted: Permitted,
-) -> Result<Success, Failure> {
+pub(crate) async fn carry_out(app: &App, pace: &Arc<Pace>, permitted: Permitted) -> Result<Success, Failure> {
     let Permitted { wanted, guard } = permitted;
     match wanted {
         Wanted::Get {

@@ -120,6 +120,11 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// The socket, and whether TLS is spoken on it.
+    pub(crate) fn parts(self) -> (TcpListener, bool) {
+        (self.listener, self.secure)
+    }
+
     /// The address that was bound; the system knows it of every socket that listens.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()

@@ -24,8 +24,8 @@ pub(crate) enum Wire {
     Secure(Box<TlsStream<TcpStream>>),
 }
 
-/// The scheme, and host with port, of a member's URL.
-fn place(url: &str) -> Option<(bool, &str)> {
+/// Whether a member's URL is https, and its host with port.
+pub(crate) fn place(url: &str) -> Option<(bool, &str)> {
     let plain = url.strip_prefix("http://").map(|rest| (false, rest));
     let found = plain.or_else(|| url.strip_prefix("https://").map(|rest| (true, rest)));
     found.map(|(secure, rest)| (secure, rest.trim_end_matches('/')))

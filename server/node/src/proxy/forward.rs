@@ -1,5 +1,6 @@
 //! A request on its way through a gateway, and its answer on the way back.
 
+use crate::peers::wire;
 use crate::proxy::ProxyConfig;
 use crate::proxy::members::Members;
 use bytes::Bytes;
@@ -103,24 +104,25 @@ impl Gateway {
     }
 
     async fn forward(&self, head: &http::request::Parts, body: Bytes) -> Response<Body> {
-        let places = self.members.available();
-        if places.is_empty() {
+        let urls = self.members.available();
+        if urls.is_empty() {
             return message(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "proxy: zero endpoints currently available",
             );
         }
-        for place in &places {
+        for url in &urls {
             let mut request = Request::new(Full::new(body.clone()));
             *request.method_mut() = head.method.clone();
             *request.uri_mut() = origin_form(&head.uri);
             *request.headers_mut() = head.headers.clone();
             if !head.headers.contains_key(header::HOST)
+                && let Some((_, place)) = wire::place(url)
                 && let Ok(host) = HeaderValue::from_str(place)
             {
                 request.headers_mut().insert(header::HOST, host);
             }
-            match self.members.upstream.send(place, request).await {
+            match self.members.upstream.send(url, request).await {
                 Ok(answer) => {
                     let (mut head, body) = answer.into_parts();
                     pass_on(&mut head.headers);
@@ -128,8 +130,8 @@ impl Gateway {
                 }
                 Err(lost) => {
                     let error = &lost as &dyn std::error::Error;
-                    tracing::warn!(member = place, error, "a member did not answer");
-                    self.members.failed(place);
+                    tracing::warn!(member = url, error, "a member did not answer");
+                    self.members.failed(url);
                     // Of a write that left nobody knows whether it was done: a second one could do it twice.
                     if !lost.is_unsent() && !head.method.is_safe() {
                         return unanswered(1);
@@ -137,7 +139,7 @@ impl Gateway {
                 }
             }
         }
-        unanswered(places.len())
+        unanswered(urls.len())
     }
 
     /// Who requests go to.

@@ -2,9 +2,10 @@
 
 use crate::bootstrap::random;
 use crate::error::NodeError;
-use crate::peers::ask;
+use crate::peers::{ask, wire};
 use crate::proxy::ProxyConfig;
 use crate::proxy::upstream::Upstream;
+use crate::tls::{CallTls, NamedFile, Outward, Port, Setting, Tls};
 use berth_wire::etcd::{Member, MembersBody};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -35,7 +36,6 @@ struct Kept {
 #[derive(Debug, Clone)]
 struct Endpoint {
     url: String,
-    place: String,
     /// It failed, and is not tried until then.
     until: Option<Instant>,
 }
@@ -47,6 +47,10 @@ pub(super) struct Members {
     /// Where other members reach them, for when no endpoint answers.
     peer_urls: Mutex<Vec<String>>,
     pub(super) upstream: Arc<Upstream>,
+    /// Members at their URLs for each other, for etcd's, which tell there by HTTP.
+    peers: Arc<Upstream>,
+    /// For Berth's, which tell there by their own words; none without a certificate.
+    peer_tls: Option<Arc<Tls>>,
     failure_wait: Duration,
     interval: Duration,
     state_file: Option<PathBuf>,
@@ -74,11 +78,28 @@ impl Members {
                 peer_urls = kept.peer_urls;
             }
         }
-        let upstream = Upstream::new(config.dial_timeout, config.write_timeout, config.read_timeout);
+        let (dial, write, read) = (config.dial_timeout, config.write_timeout, config.read_timeout);
+        let upstream = Upstream::new(dial, write, read, Outward::open(config.tls.members.clone())?);
+        let peers = &config.tls.peers;
+        let named = |path: &Option<PathBuf>, setting| {
+            let flag = Port::Peers.flag(setting);
+            path.clone().map(|path| NamedFile { flag, path })
+        };
+        let asking = CallTls {
+            ca: named(&peers.trusted_ca, Setting::TrustedCa),
+            cert: named(&peers.cert, Setting::Cert),
+            key: named(&peers.key, Setting::Key),
+        };
+        let peer_tls = match peers.cert {
+            Some(_) => Some(Arc::new(Tls::open(Port::Peers, peers.clone())?)),
+            None => None,
+        };
         let members = Members {
             endpoints: Mutex::default(),
             peer_urls: Mutex::new(peer_urls),
             upstream: Arc::new(upstream),
+            peers: Arc::new(Upstream::new(dial, write, read, Outward::open(asking)?)),
+            peer_tls,
             failure_wait: config.failure_wait,
             interval: config.refresh_interval,
             state_file: config.state_file.clone(),
@@ -96,20 +117,20 @@ impl Members {
         self.lock().iter().map(|endpoint| endpoint.url.clone()).collect()
     }
 
-    /// The members that are tried now, as `HOST:PORT`, in their order.
+    /// The URLs of the members that are tried now, in their order.
     pub(super) fn available(&self) -> Vec<String> {
         let now = Instant::now();
         let endpoints = self.lock();
         let ready = endpoints
             .iter()
             .filter(|endpoint| endpoint.until.is_none_or(|until| until <= now));
-        ready.map(|endpoint| endpoint.place.clone()).collect()
+        ready.map(|endpoint| endpoint.url.clone()).collect()
     }
 
     /// A member did not answer.
-    pub(super) fn failed(&self, place: &str) {
+    pub(super) fn failed(&self, url: &str) {
         let until = Instant::now() + self.failure_wait;
-        for endpoint in self.lock().iter_mut().filter(|endpoint| endpoint.place == place) {
+        for endpoint in self.lock().iter_mut().filter(|endpoint| endpoint.url == url) {
             endpoint.until = Some(until);
         }
     }
@@ -119,13 +140,16 @@ impl Members {
         let mut fresh: Vec<Endpoint> = Vec::new();
         for url in urls.into_iter().take(MAX_MEMBERS) {
             let url = url.trim_end_matches('/').to_owned();
-            let Some(place) = url.strip_prefix("http://").and_then(url_place) else {
-                tracing::warn!(url, "a member is left out: only http can be forwarded to");
+            if !is_place(&url) {
+                tracing::warn!(
+                    url,
+                    "a member is left out: it is not http://HOST:PORT or https://HOST:PORT"
+                );
                 continue;
-            };
+            }
             if fresh.iter().all(|endpoint| endpoint.url != url) {
                 let until = None;
-                fresh.push(Endpoint { url, place, until });
+                fresh.push(Endpoint { url, until });
             }
         }
         shuffle(&mut fresh);
@@ -146,20 +170,15 @@ impl Members {
         }
         let list: Vec<&str> = fresh.iter().map(|endpoint| endpoint.url.as_str()).collect();
         tracing::info!(members = list.join(","), "requests go to these members");
-        let places: Vec<String> = fresh.iter().map(|endpoint| endpoint.place.clone()).collect();
-        self.upstream.keep_only(&places);
+        let urls: Vec<String> = fresh.iter().map(|endpoint| endpoint.url.clone()).collect();
+        self.upstream.keep_only(&urls);
         *endpoints = fresh;
     }
 
     /// Asks one after the other for the list of members; whether one answered.
     async fn refresh(&self) -> bool {
-        let places: Vec<String> = self
-            .lock()
-            .iter()
-            .map(|endpoint| endpoint.place.clone())
-            .collect();
-        for place in places {
-            if let Ok(Some(members)) = timeout(ASK_TIME, self.list(&place, "/v2/members")).await {
+        for url in self.urls() {
+            if let Ok(Some(members)) = timeout(ASK_TIME, list(&self.upstream, &url, "/v2/members")).await {
                 return self.learn(members);
             }
         }
@@ -169,7 +188,7 @@ impl Members {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for url in peer_urls {
-            if let Ok(told) = ask(&url, None).await {
+            if let Ok(told) = ask(&url, self.peer_tls.as_ref()).await {
                 let members = told.members.into_iter().map(|member| Member {
                     id: format!("{:x}", member.id),
                     name: member.name,
@@ -179,34 +198,11 @@ impl Members {
                 return self.learn(members.collect());
             }
             // A member of etcd itself tells on its port for members, by HTTP.
-            let Some(place) = url.strip_prefix("http://").and_then(url_place) else {
-                continue;
-            };
-            if let Ok(Some(members)) = timeout(ASK_TIME, self.list(&place, "/members")).await {
+            if let Ok(Some(members)) = timeout(ASK_TIME, list(&self.peers, &url, "/members")).await {
                 return self.learn(members);
             }
         }
         false
-    }
-
-    /// The list as a member has it. The port for clients gives a document with it, that for members the list itself.
-    async fn list(&self, place: &str, path: &str) -> Option<Vec<Member>> {
-        let request = Request::builder()
-            .uri(path)
-            .header(header::HOST, place)
-            .body(Full::new(Bytes::new()))
-            .ok()?;
-        let answer = self.upstream.send(place, request).await.ok()?;
-        if answer.status() != StatusCode::OK {
-            return None;
-        }
-        let body = Limited::new(answer.into_body(), MAX_LIST_BYTES)
-            .collect()
-            .await
-            .ok()?;
-        let body = body.to_bytes();
-        let document = serde_json::from_slice(&body).map(|MembersBody { members }| members);
-        document.or_else(|_| serde_json::from_slice(&body)).ok()
     }
 
     /// Takes what a member told; whether that is of use. Who has told no URL yet cannot be reached.
@@ -245,6 +241,37 @@ impl Members {
     }
 }
 
+/// The list as a member has it. The port for clients gives a document with it, that for members the list itself.
+async fn list(upstream: &Arc<Upstream>, url: &str, path: &str) -> Option<Vec<Member>> {
+    let (_, place) = wire::place(url)?;
+    let request = Request::builder()
+        .uri(path)
+        .header(header::HOST, place)
+        .body(Full::new(Bytes::new()))
+        .ok()?;
+    let answer = match upstream.send(url, request).await {
+        Ok(answer) => answer,
+        Err(lost) => {
+            tracing::debug!(
+                member = url,
+                error = &lost as &dyn std::error::Error,
+                "no list of members"
+            );
+            return None;
+        }
+    };
+    if answer.status() != StatusCode::OK {
+        return None;
+    }
+    let body = Limited::new(answer.into_body(), MAX_LIST_BYTES)
+        .collect()
+        .await
+        .ok()?;
+    let body = body.to_bytes();
+    let document = serde_json::from_slice(&body).map(|MembersBody { members }| members);
+    document.or_else(|_| serde_json::from_slice(&body)).ok()
+}
+
 /// Looks at the list again and again, more often until it was seen once.
 pub(super) async fn track(members: Arc<Members>) {
     let mut seen = false;
@@ -255,11 +282,12 @@ pub(super) async fn track(members: Arc<Members>) {
     }
 }
 
-/// `HOST:PORT`, if it is one.
-fn url_place(rest: &str) -> Option<String> {
-    let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
-    let port: u16 = port.parse().ok()?;
-    (!host.is_empty() && !host.contains('/') && port != 0).then(|| format!("{host}:{port}"))
+/// Whether it is a scheme, a host and a port, and nothing else.
+fn is_place(url: &str) -> bool {
+    let place = wire::place(url).and_then(|(_, place)| place.rsplit_once(':'));
+    place.is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
 }
 
 /// Not all gateways go to the same member first.

@@ -1,6 +1,8 @@
 //! Connections to members: one request each at a time, kept for the next one.
 
+use crate::peers::wire::{self, Wire};
 use crate::proxy::watch_over;
+use crate::tls::Outward;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -47,37 +49,45 @@ impl Lost {
 /// The connections to all members.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    /// By URL.
     idle: Mutex<HashMap<String, Vec<(Instant, Sender)>>>,
     dial: Duration,
     write_ms: Option<u32>,
     read: Option<Duration>,
+    tls: Arc<Outward>,
 }
 
 impl Upstream {
-    pub(super) fn new(dial: Duration, write: Option<Duration>, read: Option<Duration>) -> Upstream {
+    pub(super) fn new(
+        dial: Duration,
+        write: Option<Duration>,
+        read: Option<Duration>,
+        tls: Outward,
+    ) -> Upstream {
         let write_ms = write.map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
         Upstream {
             idle: Mutex::default(),
             dial,
             write_ms,
             read,
+            tls: Arc::new(tls),
         }
     }
 
-    /// Sends a request to `HOST:PORT`, and returns with the head of the answer.
+    /// Sends a request to a member by its URL, and returns with the head of the answer.
     pub(super) async fn send(
         self: &Arc<Self>,
-        place: &str,
+        url: &str,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Lost> {
-        while let Some(mut sender) = self.take(place) {
+        while let Some(mut sender) = self.take(url) {
             // One that was closed meanwhile takes no request, and gives it back.
             let Some(sent) = self.limited(sender.try_send_request(request)).await else {
                 return Err(Lost::Slow);
             };
             match sent {
                 Ok(response) => {
-                    self.keep(place, sender);
+                    self.keep(url, sender);
                     return Ok(response);
                 }
                 Err(mut refused) => match refused.take_message() {
@@ -86,13 +96,13 @@ impl Upstream {
                 },
             }
         }
-        let mut sender = self.connect(place).await?;
+        let mut sender = self.connect(url).await?;
         let Some(sent) = self.limited(sender.try_send_request(request)).await else {
             return Err(Lost::Slow);
         };
         match sent {
             Ok(response) => {
-                self.keep(place, sender);
+                self.keep(url, sender);
                 Ok(response)
             }
             Err(mut refused) => match refused.take_message() {
@@ -109,12 +119,22 @@ impl Upstream {
         }
     }
 
-    async fn connect(&self, place: &str) -> Result<Sender, Lost> {
+    async fn connect(&self, url: &str) -> Result<Sender, Lost> {
+        let wrong = || Lost::Unsent(std::io::ErrorKind::InvalidInput.into());
+        let (secure, place) = wire::place(url).ok_or_else(wrong)?;
         let connected = timeout(self.dial, TcpStream::connect(place)).await;
         let socket = connected
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .and_then(|socket| watch_over(&socket, SILENCE, self.write_ms).map(|()| socket))
             .map_err(Lost::Unsent)?;
+        let socket = if secure {
+            let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+            let stream = self.tls.connect(socket, host).await;
+            let stream = stream.map_err(|refused| Lost::Unsent(std::io::Error::other(refused)))?;
+            Wire::Secure(Box::new(stream))
+        } else {
+            Wire::Plain(socket)
+        };
         let shaken = http1::Builder::new()
             .title_case_headers(true)
             .handshake(TokioIo::new(socket))
@@ -125,9 +145,9 @@ impl Upstream {
         Ok(sender)
     }
 
-    fn take(&self, place: &str) -> Option<Sender> {
+    fn take(&self, url: &str) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.get_mut(place)?;
+        let kept = idle.get_mut(url)?;
         while let Some((since, sender)) = kept.pop() {
             if since.elapsed() < IDLE_TIME && sender.is_ready() {
                 return Some(sender);
@@ -137,14 +157,14 @@ impl Upstream {
     }
 
     /// Keeps a connection once its answer has been read to the end.
-    fn keep(self: &Arc<Self>, place: &str, mut sender: Sender) {
-        let (upstream, place) = (Arc::clone(self), place.to_owned());
+    fn keep(self: &Arc<Self>, url: &str, mut sender: Sender) {
+        let (upstream, url) = (Arc::clone(self), url.to_owned());
         tokio::spawn(async move {
             if sender.ready().await.is_err() {
                 return;
             }
             let mut idle = upstream.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = idle.entry(place).or_default();
+            let kept = idle.entry(url).or_default();
             kept.retain(|(since, sender)| since.elapsed() < IDLE_TIME && !sender.is_closed());
             if kept.len() < MAX_IDLE {
                 kept.push((Instant::now(), sender));
@@ -153,8 +173,8 @@ impl Upstream {
     }
 
     /// Forgets the connections to all members but these.
-    pub(super) fn keep_only(&self, places: &[String]) {
+    pub(super) fn keep_only(&self, urls: &[String]) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|place, _| places.contains(place));
+        idle.retain(|url, _| urls.contains(url));
     }
 }

@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// From the connection to the end of the handshake. Whoever needs longer is cut off.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Handshakes of a port that go on at a time: each costs some 50 KiB and signatures. Further connections wait for their turn,
 /// and lose their time with it.
 const MAX_HANDSHAKES: usize = 1_024;
 /// The least time between two looks at the files. A handshake in between uses what was found then.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Refusals that are logged in each such time; the rest is for whoever looks at the debug log.
 const MAX_TOLD: u32 = 10;
 const TELL: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+pub(super) const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
 /// Why a connection has no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub(crate) enum Refused {
     /// There is nothing to tell right members by.
     #[error("its URL is https, but this member has no --peer-cert-file")]
     NoAuthority,
+    /// There is nothing to tell right servers by.
+    #[error("this system has no list of trusted authorities, and no file was named")]
+    NoSystem,
     /// A URL's host is none.
     #[error("{0:?} is no name that a certificate could be for")]
     Name(String),
@@ -93,9 +96,9 @@ struct Configs {
 
 /// The last look at the files.
 #[derive(Debug)]
-struct Looked {
-    at: Instant,
-    stamps: Vec<Stamp>,
+pub(super) struct Looked {
+    pub(super) at: Instant,
+    pub(super) stamps: Vec<Stamp>,
 }
 
 /// Refusals that were logged lately.

@@ -30,6 +30,12 @@ pub enum TlsError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A certificate without its key, or a key without its certificate.
+    #[error("{given}: a certificate and its key are needed together")]
+    Alone {
+        /// What was given.
+        given: &'static str,
+    },
     /// A setting has no effect without another one.
     #[error("{given}: it has no effect without {needed}")]
     Needs {

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The longest file that is read. Lists of revoked certificates grow for years; nothing else comes near it.
@@ -28,11 +28,16 @@ pub(crate) struct Stamp(Option<(u64, u64, i64, i64)>);
 /// The states of all files of a port.
 pub(crate) fn stamps(settings: &TlsSettings) -> Vec<Stamp> {
     let files = [&settings.cert, &settings.key, &settings.trusted_ca, &settings.crl];
-    let stamp = |path: &std::path::PathBuf| {
+    stamps_of(&files.into_iter().flatten().cloned().collect::<Vec<_>>())
+}
+
+/// The states of some files.
+pub(super) fn stamps_of(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
         let known = std::fs::metadata(path).ok();
         Stamp(known.map(|known| (known.ino(), known.size(), known.mtime(), known.mtime_nsec())))
     };
-    files.into_iter().flatten().map(stamp).collect()
+    files.iter().map(stamp).collect()
 }
 
 /// Reads all files of a port that shows a certificate.
@@ -44,12 +49,7 @@ pub(crate) fn read(port: Port, settings: &TlsSettings) -> Result<Material, TlsEr
         });
     };
     let chain = certificates(port.flag(Setting::Cert), cert)?;
-    let flag = port.flag(Setting::Key);
-    let key = PrivateKeyDer::from_pem_slice(&bytes(flag, key)?).map_err(|_| TlsError::Empty {
-        flag,
-        path: key.clone(),
-        what: "private key",
-    })?;
+    let key = private_key(port.flag(Setting::Key), key)?;
     let authorities = match &settings.trusted_ca {
         Some(path) => Some(Arc::new(roots(port.flag(Setting::TrustedCa), path)?)),
         None => None,
@@ -87,7 +87,18 @@ fn bytes(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn private_key(flag: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&bytes(flag, path)?).map_err(|_| TlsError::Empty {
+        flag,
+        path: path.to_owned(),
+        what: "private key",
+    })
+}
+
+pub(super) fn certificates(
+    flag: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = bytes(flag, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -100,7 +111,7 @@ fn certificates(flag: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
     }
 }
 
-fn roots(flag: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+pub(super) fn roots(flag: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(flag, path)? {
         roots.add(certificate).map_err(|source| TlsError::Unusable {
@@ -109,6 +120,13 @@ fn roots(flag: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
             source,
         })?;
     }
+    Ok(roots)
+}
+
+/// What a system believes, which may be of kinds that nobody can read any more here and there.
+pub(super) fn system_roots(flag: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates(flag, path)?);
     Ok(roots)
 }
 

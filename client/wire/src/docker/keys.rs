@@ -1,6 +1,4 @@
-//! The keys with which a client leaves a terminal without ending what runs in it.
-
-use crate::error::Failure;
+//! The keys with which a client leaves a terminal without ending what runs in it: both ends look for them.
 
 /// ctrl-p, ctrl-q
 const DEFAULT: [u8; 2] = [16, 17];
@@ -8,9 +6,21 @@ const DEFAULT: [u8; 2] = [16, 17];
 /// Keys of one sequence; more are refused.
 const MAX_KEYS: usize = 64;
 
+/// A text that is no list of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachKeysError(String);
+
+impl std::fmt::Display for DetachKeysError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Invalid detach keys ({}) provided", self.0)
+    }
+}
+
+impl std::error::Error for DetachKeysError {}
+
 /// Looks for a sequence of keys in what a client types.
-#[derive(Debug)]
-pub(crate) struct DetachKeys {
+#[derive(Debug, Clone)]
+pub struct DetachKeys {
     keys: Vec<u8>,
     /// How many of them have been typed; held back meanwhile.
     typed: usize,
@@ -18,8 +28,11 @@ pub(crate) struct DetachKeys {
 
 impl DetachKeys {
     /// Reads a list such as `ctrl-p,ctrl-q` or `a,b`; an empty one means the default.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let refused = || Failure::BadDetachKeys(text.to_owned());
+    ///
+    /// # Errors
+    /// A text that is no such list.
+    pub fn parse(text: &str) -> Result<Self, DetachKeysError> {
+        let refused = || DetachKeysError(text.to_owned());
         let keys = match text {
             "" => DEFAULT.to_vec(),
             list => list
@@ -36,7 +49,7 @@ impl DetachKeys {
 
     /// Takes what was typed. Appends what goes on to the terminal; true when the sequence is complete, and nothing after
     /// it is taken then.
-    pub(crate) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
+    pub fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
         for byte in input {
             if *byte != self.keys[self.typed] {
                 out.extend_from_slice(&self.keys[..self.typed]);

@@ -1,0 +1,141 @@
+//! Published ports: every way to ask for them, who reaches them, and what is left of them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use berth_harness::{free_port, until};
+
+use crate::{Bench, with_each_client};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn get(address: &str) -> String {
+    until(&format!("an answer of {address}"), PATIENCE, || {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.contains("hello").then_some(text)
+    })
+}
+
+fn port_of(bench: &Bench, name: &str, port: &str) -> String {
+    let printed = bench.docker.ok(&["port", name, port]);
+    printed.lines().next().unwrap().to_owned()
+}
+
+const SERVER: [&str; 7] = ["app", "httpd", "-f", "-p", "80", "-h", "/www"];
+
+#[test]
+fn every_form_is_reached_from_the_host() {
+    with_each_client(&[], |bench| {
+        let docker = &bench.docker;
+        let fixed = free_port();
+        let run = |name: &str, words: &[&str]| {
+            docker.ok(&[&["run", "-d", "--name", name], words, &SERVER].concat());
+        };
+        run("fixed", &["-p", &format!("127.0.0.1:{fixed}:80")]);
+        get(&format!("127.0.0.1:{fixed}"));
+        assert_eq!(port_of(bench, "fixed", "80"), format!("127.0.0.1:{fixed}"));
+        run("random", &["-p", "80", "-p", "90-92"]);
+        let random = port_of(bench, "random", "80/tcp");
+        let number: u16 = random.strip_prefix("0.0.0.0:").unwrap().parse().unwrap();
+        assert!(number >= 1024);
+        get(&format!("127.0.0.1:{number}"));
+        // All published ports of the container, in order.
+        let all = docker.ok(&["port", "random"]);
+        for port in ["80/tcp", "90/tcp", "91/tcp", "92/tcp"] {
+            assert!(all.contains(port), "{all}");
+        }
+        run("exposed", &["-P", "--expose", "80", "--expose", "53/udp"]);
+        get(&port_of(bench, "exposed", "80/tcp").replace("0.0.0.0", "127.0.0.1"));
+        assert!(port_of(bench, "exposed", "53/udp").starts_with("0.0.0.0:"));
+        // Another container and the container itself, by an address of the host.
+        let gateway = docker.ok(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", "random"]);
+        let url = format!("http://{gateway}:{number}/index.html");
+        for from in ["exposed", "random"] {
+            let text = docker.ok(&["exec", from, "wget", "-q", "-T", "10", "-O", "-", &url]);
+            assert!(text.contains("hello"), "{from}: {text}");
+        }
+    });
+}
+
+#[test]
+fn datagrams_come_and_go() {
+    let bench = Bench::new();
+    let docker = &bench.docker;
+    docker.ok(&[
+        "run", "-d", "--name", "echo", "-p", "127.0.0.1::7000/udp", "app", "nc", "-u", "-l", "-p", "7000", "-e", "cat",
+    ]);
+    let address = port_of(&bench, "echo", "7000/udp");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(&address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    until("the echo of a datagram", PATIENCE, || {
+        socket.send(b"ping").ok()?;
+        let mut buffer = [0; 16];
+        let length = socket.recv(&mut buffer).ok()?;
+        (&buffer[..length] == b"ping").then_some(())
+    });
+    bench.finish();
+}
+
+#[test]
+fn a_port_has_one_owner() {
+    let bench = Bench::new();
+    let docker = &bench.docker;
+    let port = free_port();
+    let publish = format!("{port}:80");
+    docker.ok(&[&["run", "-d", "--name", "one", "-p", &publish], &SERVER[..]].concat());
+    let second = docker.run(&[&["run", "-d", "--name", "two", "-p", &publish], &SERVER[..]].concat());
+    let message = format!("Bind for 0.0.0.0:{port} failed: port is already allocated");
+    assert!(second.stderr.contains(&message), "{}", second.stderr);
+    // Nor does a program of the host get it.
+    TcpListener::bind(("127.0.0.1", port)).unwrap_err();
+    docker.ok(&["rm", "-f", "one"]);
+    docker.ok(&["start", "two"]);
+    get(&format!("127.0.0.1:{port}"));
+    let used = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let number = used.local_addr().unwrap().port();
+    let third = docker.run(&["run", "--rm", "-p", &format!("{number}:80"), "app", "true"]);
+    assert!(third.stderr.contains(&format!("Bind for 0.0.0.0:{number} failed")), "{}", third.stderr);
+    bench.finish();
+}
+
+#[test]
+fn ports_outlive_the_engine_and_not_the_container() {
+    let mut bench = Bench::new();
+    let docker = bench.docker.clone();
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    docker.ok(&[&["run", "-d", "--name", "web", "-p", &format!("{port}:80")], &SERVER[..]].concat());
+    get(&address);
+    bench.engine.kill();
+    // The kernel leads on.
+    get(&address);
+    bench.engine.restart();
+    get(&address);
+    let taken = docker.run(&["run", "--rm", "-p", &format!("{port}:80"), "app", "true"]);
+    assert!(taken.stderr.contains("port is already allocated"), "{}", taken.stderr);
+    docker.ok(&["rm", "-f", "web"]);
+    until("the end of the port", PATIENCE, || TcpListener::bind(&address).ok().map(drop));
+    bench.finish();
+}
+
+#[test]
+fn ports_lead_into_a_network_of_users() {
+    let bench = Bench::new();
+    let docker = &bench.docker;
+    let subnet = crate::networks::subnet(&bench, 1);
+    docker.ok(&["network", "create", "--subnet", &subnet, "net"]);
+    docker.ok(&[&["run", "-d", "--name", "web", "--network", "net", "-p", "80"], &SERVER[..]].concat());
+    let address = port_of(&bench, "web", "80").replace("0.0.0.0", "127.0.0.1");
+    get(&address);
+    // Left with its network.
+    docker.ok(&["network", "disconnect", "net", "web"]);
+    assert_eq!(docker.ok(&["port", "web"]), "");
+    TcpStream::connect_timeout(&address.parse().unwrap(), Duration::from_secs(2)).unwrap_err();
+    bench.finish();
+}
