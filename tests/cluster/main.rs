@@ -7,6 +7,7 @@ mod churn;
 mod clocks;
 mod forming;
 mod history;
+mod images_large;
 mod kills;
 mod membership;
 mod membership_clients;

@@ -55,3 +55,31 @@ fn without_a_quorum_reads_go_on_and_writes_are_refused_in_time() {
     cluster.restart(others[1]);
     cluster.wait_all();
 }
+
+#[test]
+fn what_comes_from_another_member_is_never_left_lying_until_the_next_tick() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    // Slow ticks, so that whatever waits for one is seen.
+    let slow = ["--heartbeat-interval", "400", "--election-timeout", "4000"];
+    let cluster = Cluster::start(&berth(), &scratch, 3, &slow);
+    cluster.wait_all();
+    let leader = cluster.leader();
+    put(cluster.client(leader), "/k", "1").unwrap();
+    let started = Instant::now();
+    for _ in 0..200 {
+        for follower in (0..3).filter(|at| *at != leader) {
+            let answer = cluster
+                .ask(follower, "GET", "/v2/keys/k?quorum=true", "")
+                .unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    }
+    println!("400 quorum reads through followers took {:?}", started.elapsed());
+    // With one in four left lying it was 20 s.
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+}

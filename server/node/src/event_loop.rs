@@ -262,14 +262,18 @@ impl EventLoop {
 
     /// Takes what is there already; first what other members sent, which nobody else's requests may hold up.
     fn gather(&mut self, batch: &mut Batch) {
-        for arrival in self.effects.peers.cluster().inbox.take() {
-            self.take_arrival(arrival.input);
-        }
+        self.take_arrivals();
         while batch.requests < BATCH_REQUESTS && batch.bytes < BATCH_BYTES {
             match self.requests.try_recv() {
                 Ok(request) => self.take(request, batch),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
+        }
+    }
+
+    fn take_arrivals(&mut self) {
+        for arrival in self.effects.peers.cluster().inbox.take() {
+            self.take_arrival(arrival.input);
         }
     }
 
@@ -327,7 +331,11 @@ impl EventLoop {
             }
             Request::SnapshotDone { index, saved: true } => Some(Input::SnapshotSaved { index }),
             Request::SnapshotDone { index, saved: false } => Some(Input::SnapshotFailed { index }),
-            Request::Wake => None,
+            Request::Wake => {
+                // Whoever woke the loop put something in before, maybe after the last look: nobody wakes it for that again.
+                self.take_arrivals();
+                None
+            }
         };
         if let Some(input) = input {
             self.replica.queue(input, now);
