@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::Bench;
+use crate::{Bench, skipped};
 
 fn sh(bench: &Bench, flags: &[&str], script: &str) -> String {
     bench
@@ -32,7 +32,7 @@ fn an_image_whose_places_are_links_does_not_lead_out() {
     let made = bench.scratch.join("links");
     fs::create_dir_all(made.join("bin")).unwrap();
     fs::copy("/bin/busybox", made.join("bin/sh")).unwrap();
-    for name in ["proc", "sys", "dev", "etc", "work", "vol"] {
+    for name in ["proc", "sys", "dev", "etc", "there", "vol"] {
         std::os::unix::fs::symlink(&*target, made.join(name)).unwrap();
     }
     let packed = std::process::Command::new("tar")
@@ -52,11 +52,11 @@ fn an_image_whose_places_are_links_does_not_lead_out() {
     ]);
     for flags in [
         &["run", "--rm"][..],
-        &["run", "--rm", "-w", "/work/new"],
+        &["run", "--rm", "-w", "/there/new"],
         &["run", "--rm", "-v", "/vol/more"],
-        &["run", "--rm", "--tmpfs", "/work/tmp"],
+        &["run", "--rm", "--tmpfs", "/there/tmp"],
         &["run", "--rm", "-t"],
-        &["run", "--rm", "--device", "/dev/zero:/work/zero"],
+        &["run", "--rm", "--device", "/dev/zero:/there/zero"],
     ] {
         // Refused or done inside: both are well, only the host must not see anything of it.
         bench
@@ -102,6 +102,9 @@ fn the_working_directory_is_never_the_hosts() {
 
 #[test]
 fn the_runtimes_own_program_cannot_be_written() {
+    if skipped("the program of Berth's own runtime") {
+        return;
+    }
     let bench = Bench::new();
     let program = Path::new(env!("CARGO_BIN_EXE_berth"));
     let before = fs::metadata(program).unwrap();
@@ -176,6 +179,11 @@ fn the_kernel_tells_and_takes_nothing() {
             "",
         ),
     ] {
+        if script.contains("cgroup/new")
+            && bench.engine.differs("the directory above dockerd's control groups can be written")
+        {
+            continue;
+        }
         assert_eq!(sh(&bench, &[], script), wanted, "{script}");
     }
     // The runtime leaves nothing in the environment.
