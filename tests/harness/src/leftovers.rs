@@ -38,13 +38,12 @@ impl Leftovers {
                 note("process", &command);
             }
         }
-        if let Ok(output) = std::process::Command::new("nft")
+        let tables = std::process::Command::new("/usr/sbin/nft")
             .args(["list", "tables"])
             .output()
-        {
-            for line in String::from_utf8_lossy(&output.stdout).lines() {
-                note("nft", line);
-            }
+            .expect("a look for leftovers needs Debian's nftables");
+        for line in String::from_utf8_lossy(&tables.stdout).lines() {
+            note("nft", line);
         }
         Self(found)
     }

@@ -23,15 +23,21 @@ const ETCD: Package = package("etcd-server", "/usr/bin/etcd");
 const ETCDCTL: Package = package("etcd-client", "/usr/bin/etcdctl");
 const GO: Package = package("golang-go", "/usr/bin/go");
 const IP: Package = package("iproute2", "/sbin/ip");
+const IPTABLES: Package = package("iptables", "/usr/sbin/iptables");
 const LIBKV: Package = package(
     "golang-github-docker-libkv-dev",
     "/usr/share/gocode/src/github.com/docker/libkv/store/etcd/etcd_test.go",
 );
+const NFT: Package = package("nftables", "/usr/sbin/nft");
 const NODE: Package = package("nodejs", "/usr/bin/node");
 const NPM: Package = package("npm", "/usr/bin/npm");
 const PATRONI: Package = package("patroni", "/usr/bin/patroni");
 const PIP: Package = package("python3-pip", "/usr/bin/pip3");
 const POSTGRESQL: Package = package("postgresql", "/usr/lib/postgresql/15/bin/initdb");
+const PYTHON_DOCKER: Package = package(
+    "python3-docker",
+    "/usr/lib/python3/dist-packages/docker/client.py",
+);
 const PYTHON_ETCD: Package = package("python3-etcd", "/usr/lib/python3/dist-packages/etcd/client.py");
 
 /// What `cargo xtask test` needs: real clients and the stuff of test images.
@@ -43,12 +49,15 @@ pub(crate) const FOR_TESTS: &[Package] = &[
     ETCDCTL,
     GO,
     IP,
+    IPTABLES,
     LIBKV,
+    NFT,
     NODE,
     NPM,
     PATRONI,
     PIP,
     POSTGRESQL,
+    PYTHON_DOCKER,
     PYTHON_ETCD,
 ];
 
