@@ -163,7 +163,12 @@ fn carry_out(cli: Cli) -> Outcome {
         global.endpoints = discover::endpoints(&runtime, domain, global.dns_server)?;
     }
     let session = || kv::Session::open(&global, &cli.store);
-    answer(&runtime, &global, &session, cli.command)
+    let outcome = answer(&runtime, &global, &session, cli.command);
+    if !serves {
+        // A thread that still waits for a key would be waited for otherwise.
+        runtime.shutdown_background();
+    }
+    outcome
 }
 
 fn answer(

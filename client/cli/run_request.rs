@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use berth_wire::docker::{
-    ContainerConfig, CreateRequest, DeviceMapping, Empty, EndpointSettings, HostConfig, NetworkingConfig,
+    ContainerConfig, CreateRequest, DeviceMapping, Empty, EndpointIpam, EndpointSettings, HostConfig, NetworkingConfig,
     PathSet, RestartPolicy, Ulimit, Words,
 };
 
@@ -78,8 +78,9 @@ pub(crate) fn create_request(args: &RunArgs, around: &Surroundings<'_>) -> Resul
     if !matches!(network.as_str(), "host" | "none") && !network.starts_with("container:") {
         networking_config
             .endpoints_config
-            .insert(network.clone(), Some(EndpointSettings::default()));
+            .insert(network.clone(), Some(endpoint(args)));
     }
+    host_config.links = some(&args.link);
     host_config.network_mode = network;
     Ok(CreateRequest {
         config,
@@ -183,6 +184,21 @@ fn devices(texts: &[String]) -> Option<Vec<DeviceMapping>> {
         }
     };
     (!texts.is_empty()).then(|| texts.iter().map(mapping).collect())
+}
+
+/// What is asked of the network.
+fn endpoint(args: &RunArgs) -> EndpointSettings {
+    let fixed = args.ip.is_some() || args.ip6.is_some();
+    EndpointSettings {
+        aliases: some(&args.network_alias),
+        mac_address: args.mac_address.clone().unwrap_or_default(),
+        ipam_config: fixed.then(|| EndpointIpam {
+            ipv4_address: args.ip.clone().unwrap_or_default(),
+            ipv6_address: args.ip6.clone().unwrap_or_default(),
+            ..EndpointIpam::default()
+        }),
+        ..EndpointSettings::default()
+    }
 }
 
 fn some(words: &[String]) -> Option<Vec<String>> {

@@ -7,8 +7,8 @@ use berth_wire::docker::VolumeCreate;
 use serde_json::{Value, json};
 
 use crate::args::{
-    ContainerArgs, ContainerCommand, Global, ImageArgs, ImageCommand, ListArgs, MoreCommand, NamesArgs, NetworkArgs,
-    NetworkCommand, NetworkCreateArgs, Output, PruneArgs, RemoveArgs, SystemArgs, SystemCommand,
+    ContainerArgs, ContainerCommand, Global, ImageArgs, ImageCommand, ListArgs, MoreCommand, NamesArgs,
+    NetworkArgs, NetworkCommand, NetworkCreateArgs, Output, PruneArgs, RemoveArgs, SystemArgs, SystemCommand,
     SystemPruneArgs, VolumeArgs, VolumeCommand, VolumeCreateArgs,
 };
 use crate::containers::{client, each, files, filters, join, looks, run, width};
@@ -255,7 +255,10 @@ async fn list_networks(global: &Global, args: ListArgs) -> Outcome {
             let lines = rows
                 .into_iter()
                 .map(|row| vec![output::id(&row.id, width), row.name, row.driver, row.scope]);
-            print(&output::columns(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], lines))?;
+            print(&output::columns(
+                &["NETWORK ID", "NAME", "DRIVER", "SCOPE"],
+                lines,
+            ))?;
         }
     }
     Ok(0)

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod discovery;
+mod docker_py;
 mod etcdctl;
 mod libkv;
 mod network;

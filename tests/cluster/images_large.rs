@@ -144,6 +144,10 @@ fn a_large_image_is_installed_without_an_election_and_under_writes() {
         (report, looking.join().unwrap())
     });
     println!(
+        "images that did not arrive: {}",
+        cluster.log(leader).matches("image not sent").count()
+    );
+    println!(
         "image received after {:?}, caught up after {:?}; {} writes meanwhile, none for at most {:?}; {looks} looks",
         moments[1] - moments[0],
         moments[2] - moments[0],

@@ -5,6 +5,7 @@
 mod behind;
 mod churn;
 mod clocks;
+mod follower;
 mod forming;
 mod history;
 mod images_large;

@@ -206,3 +206,55 @@ fn a_member_that_was_removed_before_it_started_is_told() {
     assert_eq!(removed.status, 204, "{}", removed.text());
     check_removed(&mut cluster, at);
 }
+
+#[test]
+fn a_member_without_a_vote_is_shown_in_our_own_places_only() {
+    let scratch = Scratch::new();
+    let mut cluster = Cluster::start(&berth(), &scratch, 2, &QUICK);
+    cluster.wait_all();
+    let leader = cluster.leader();
+    // It never starts, so that it never has a vote.
+    let at = cluster.prepare(&scratch);
+    let peer = cluster.members()[at].peer;
+    let wish = format!("{{\"peerURLs\":[\"http://{peer}\"]}}");
+    let added = cluster.ask_json(leader, "POST", "/v2/members", &wish).json();
+    let id = added["id"].as_str().unwrap();
+    let listed = cluster.ask_json(leader, "GET", "/v2/members", "").text();
+    assert!(listed.contains(id) && !listed.contains("earner"), "{listed}");
+    let page = cluster.ask_json(leader, "GET", "/metrics", "").text();
+    let votes =
+        |id: &str, votes: u8| page.contains(&format!("berth_raft_member_votes{{member=\"{id}\"}} {votes}\n"));
+    let leading = cluster.id(leader, leader);
+    assert!(votes(id, 0) && votes(&leading, 1), "{page}");
+    let url = format!("http://{}", cluster.client(leader));
+    let list = |shape: &str| {
+        let finished = berth().run(&["--endpoints", &url, "-o", shape, "member", "list"]);
+        finished.ok().to_owned()
+    };
+    let extended = list("extended");
+    assert!(
+        extended.contains(&format!("{id}[unstarted]: peerURLs=http://{peer} isLearner=true")),
+        "{extended}"
+    );
+    assert_eq!(
+        extended.matches("isLeader=true isLearner=false").count(),
+        1,
+        "{extended}"
+    );
+    let told: serde_json::Value = serde_json::from_str(&list("json")).unwrap();
+    let members = told["members"].as_array().unwrap();
+    let learners: Vec<&str> = members
+        .iter()
+        .filter(|member| member["isLearner"] == true)
+        .map(|member| member["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(learners, [id]);
+    let leaders = members.iter().filter(|member| member["isLeader"] == true);
+    assert_eq!(
+        leaders
+            .map(|member| member["id"].as_str().unwrap())
+            .collect::<Vec<_>>(),
+        [leading]
+    );
+    assert!(!list("simple").contains("isLearner"));
+}

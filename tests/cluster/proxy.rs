@@ -214,7 +214,7 @@ fn readonly_lets_gets_through_and_wrong_words_are_refused() {
         assert_eq!((answer.status, answer.body.len()), (501, 0), "{method}");
     }
     for (words, wanted) in [
-        (&["--endpoints", "https://127.0.0.1:1"][..], "--endpoints"),
+        (&["--endpoints", "ftp://127.0.0.1:1"][..], "--endpoints"),
         (
             &["--endpoints", "http://127.0.0.1:2379"],
             "it is the gateway itself",

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use berth_checker::prng::Prng;
 use berth_checker::{Answer, Call, Cell, Compare};
-use berth_harness::{Cluster, Response, Stream, request_within, until};
+use berth_harness::{Cluster, Response, request_within, until};
 use serde_json::Value;
 
-use crate::history::{Asked, Event, Followed, History, Lease};
+use crate::follower::follow;
+use crate::history::{Asked, Followed, History, Lease};
 
 /// Clients that write and read the same few keys.
 const CLIENTS: u64 = 5;
@@ -22,24 +23,24 @@ const KEYS: u64 = 5;
 /// Time to live of the leases, in seconds: longer than an election, so that some expire during faults and some later.
 const TTL: u64 = 2;
 /// How long a client waits for an answer before it goes on with another member; some answers get lost on purpose.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1_500);
 /// The least time between two requests of a client: the history of events is bounded, and watchers must keep up.
-const PACE: Duration = Duration::from_millis(4);
+pub(crate) const PACE: Duration = Duration::from_millis(4);
 /// The least time between two leases.
 const LEASE_PACE: Duration = Duration::from_millis(150);
 /// How long everything may take to settle after the faults.
 const SETTLED: Duration = Duration::from_secs(60);
 
 const FORM: [(&str, &str); 1] = [("Content-Type", "application/x-www-form-urlencoded")];
-const END: &str = "/h/end";
+pub(crate) const END: &str = "/h/end";
 /// Written before a member leaves: its watcher has to see it.
 const FAREWELL: &str = "/h/farewell";
 
 #[derive(Clone, Copy)]
-struct Clock(Instant);
+pub(crate) struct Clock(Instant);
 
 impl Clock {
-    fn now(self) -> u64 {
+    pub(crate) fn now(self) -> u64 {
         u64::try_from(self.0.elapsed().as_micros()).unwrap()
     }
 }
@@ -53,7 +54,7 @@ fn keep_pace(next: &mut Instant, pace: Duration) {
     *next = Instant::now() + pace;
 }
 
-fn cell(node: &Value) -> Option<Cell> {
+pub(crate) fn cell(node: &Value) -> Option<Cell> {
     Some(Cell {
         value: node["value"].as_str()?.parse().ok()?,
         modified: node["modifiedIndex"].as_u64()?,
@@ -132,13 +133,13 @@ struct Watcher {
 
 /// What goes on while faults are made, and who takes part in it.
 pub(crate) struct Recording {
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// The index that watchers begin behind, those of members that join later too.
     begun: u64,
     clients: Mutex<Vec<SocketAddr>>,
     watchers: Mutex<Vec<Watcher>>,
     stop: AtomicBool,
-    given_up: AtomicBool,
+    pub(crate) given_up: AtomicBool,
 }
 
 impl Recording {
@@ -280,72 +281,6 @@ fn lease_on(recording: &Recording) -> Vec<Lease> {
         });
     }
     leases
-}
-
-fn event(told: &Value) -> Event {
-    let node = &told["node"];
-    Event {
-        index: node["modifiedIndex"].as_u64().unwrap(),
-        key: node["key"].as_str().unwrap().to_owned(),
-        action: told["action"].as_str().unwrap().to_owned(),
-        value: node["value"].as_str().map(|value| value.parse().unwrap()),
-        prev: cell(&told["prevNode"]),
-    }
-}
-
-/// Follows one member over its restarts until the end's event came, the member left, or the test is given up.
-fn follow(
-    address: SocketAddr,
-    recording: &Recording,
-    told_up_to: &AtomicU64,
-    left: &Mutex<Option<u64>>,
-) -> Followed {
-    let mut followed = Followed::default();
-    let mut next = told_up_to.load(Ordering::Relaxed);
-    while !recording.given_up.load(Ordering::Relaxed) {
-        // Told when its process has ended, so that the last answer was read to its end by then.
-        followed.left = *left.lock().unwrap();
-        if followed.left.is_some() {
-            break;
-        }
-        told_up_to.store(next, Ordering::Relaxed);
-        let target = format!("/v2/keys/h?recursive=true&wait=true&stream=true&waitIndex={next}");
-        let Ok(mut stream) = Stream::try_open(address, &target, PATIENCE) else {
-            std::thread::park_timeout(PACE);
-            continue;
-        };
-        if stream.head.status != 200 {
-            let target = format!("/v2/keys/h?recursive=true&wait=true&waitIndex={next}");
-            let answer = request_within(address, "GET", &target, &[], b"", PATIENCE);
-            if let Some(now) = answer
-                .ok()
-                .filter(|answer| answer.status == 400)
-                .and_then(|answer| {
-                    let cleared = answer.json();
-                    (cleared["errorCode"] == 401).then(|| cleared["index"].as_u64())?
-                })
-            {
-                followed.gaps.push((next, now + 1));
-                next = now + 1;
-            }
-            continue;
-        }
-        let mut rest = String::new();
-        while let Some(chunk) = stream.chunk() {
-            rest.push_str(&chunk);
-            while let Some((line, others)) = rest.split_once('\n') {
-                let told = event(&serde_json::from_str(line).unwrap());
-                rest = others.to_owned();
-                next = told.index + 1;
-                told_up_to.store(next, Ordering::Relaxed);
-                if told.key == END {
-                    return followed;
-                }
-                followed.events.push((recording.clock.now(), told));
-            }
-        }
-    }
-    followed
 }
 
 /// Keeps recording clients, a client with leases, and a watcher at every member busy while `faults` runs. `faults` must

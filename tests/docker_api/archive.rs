@@ -233,7 +233,9 @@ fn hostile_archives_and_links_stay_inside() {
         ("by a hard link", vec![(HARD_LINK, "h", "/etc/shadow")]),
     ] {
         let answer = put(&bench, "box", "/tmp", &archive(&entries));
-        assert!(answer.ends_with(" 400"), "{name}: {answer}");
+        if !bench.engine.differs("dockerd takes hostile names as names inside") {
+            assert!(answer.ends_with(" 400"), "{name}: {answer}");
+        }
     }
     assert!(!Path::new("/tmp/berth-escaped").exists());
     // Links of the container lead to places of the container.

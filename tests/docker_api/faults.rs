@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_harness::{Engine, Scratch, request_unix, until};
 
-use crate::{Bench, berth};
+use crate::{Bench, berth, skipped};
 
 fn refused(bench: &Bench, arguments: &[&str], code: i32, words: &str) {
     let finished = bench.docker.run(arguments);
@@ -68,11 +68,12 @@ fn what_is_taken_is_named() {
     );
     let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let held = format!("{}:80", other.local_addr().unwrap());
+    // Held by another program and not by a container, dockerd says: address already in use.
     refused(
         &bench,
         &["run", "--name", "third", "-p", &held, "app", "true"],
         125,
-        "port is already allocated",
+        "already",
     );
     refused(&bench, &["rm", "old-web"], 1, "running container");
     assert_eq!(
@@ -87,7 +88,6 @@ fn what_is_taken_is_named() {
 fn what_is_not_supported_is_refused_and_named() {
     let bench = Bench::new();
     for (flags, words) in [
-        (&["--cgroup-parent", "/x"][..], "CgroupParent"),
         (&["--volumes-from", "nobody"][..], "nobody"),
         (&["--device", "/dev/not-there"][..], "/dev/not-there"),
         (&["--runtime", "other"][..], "runtime"),
@@ -109,6 +109,14 @@ fn what_is_not_supported_is_refused_and_named() {
         );
     }
     assert_eq!(bench.docker.ok(&["ps", "-aq"]), "");
+    if !bench.engine.differs("dockerd knows parents of control groups") {
+        refused(
+            &bench,
+            &["create", "--cgroup-parent", "/x", "app", "true"],
+            1,
+            "CgroupParent",
+        );
+    }
     bench.finish();
 }
 
@@ -118,33 +126,39 @@ fn malformed_requests_are_answered_not_dropped() {
     let socket = bench.engine.socket();
     let json = [("Content-Type", "application/json")];
     for (method, target, body, status) in [
-        ("POST", "/v1.44/containers/create", &b"{not json"[..], 400),
-        ("POST", "/v1.44/containers/create", b"{}", 400),
+        ("POST", "/v1.41/containers/create", &b"{not json"[..], 400),
+        ("POST", "/v1.41/containers/create", b"{}", 400),
         (
             "POST",
-            "/v1.44/containers/create?name=a",
+            "/v1.41/containers/create?name=a",
             b"{\"Image\":\"app\",\"Cmd\":[\"true\"]}",
             400,
         ),
         (
             "POST",
-            "/v1.44/containers/create?name=../x",
+            "/v1.41/containers/create?name=../x",
             b"{\"Image\":\"app\",\"Cmd\":[\"true\"]}",
             400,
         ),
         ("GET", "/v1.99/containers/json", b"", 400),
-        ("GET", "/v1.44/containers/json?filters=nonsense", b"", 400),
-        ("GET", "/v1.44/nosuch", b"", 404),
-        ("GET", "/v1.44/containers/x%00y/json", b"", 404),
+        ("GET", "/v1.41/containers/json?filters=nonsense", b"", 400),
+        ("GET", "/v1.41/nosuch", b"", 404),
+        ("GET", "/v1.41/containers/x%00y/json", b"", 404),
         (
             "POST",
-            "/v1.44/images/create?fromSrc=-&repo=Bad!Name",
+            "/v1.41/images/create?fromSrc=-&repo=Bad!Name",
             b"junk",
             400,
         ),
     ] {
         let answer = request_unix(&socket, method, target, &json, body).unwrap();
-        assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
+        let unclassified = answer.status == 500 && bench.engine.differs("dockerd says 500 of malformed requests");
+        assert!(
+            answer.status == status || unclassified,
+            "{method} {target}: {} {}",
+            answer.status,
+            answer.text()
+        );
         assert_eq!(
             answer.header("content-type"),
             Some("application/json"),
@@ -160,6 +174,9 @@ fn malformed_requests_are_answered_not_dropped() {
 
 #[test]
 fn a_killed_engine_loses_no_container_no_log_line_and_no_exit_code() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     bench.docker.ok(&[
         "run",
@@ -187,6 +204,9 @@ fn a_killed_engine_loses_no_container_no_log_line_and_no_exit_code() {
 
 #[test]
 fn the_socket_is_for_root_and_its_group() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let mode = std::fs::metadata(bench.engine.socket())
         .unwrap()
@@ -211,6 +231,9 @@ fn the_socket_is_for_root_and_its_group() {
 
 #[test]
 fn a_second_engine_on_the_same_data_is_refused() {
+    if skipped("Berth's data directory") {
+        return;
+    }
     let bench = Bench::new();
     let path = bench.scratch.path();
     let (data, run, socket) = (path.join("engine"), path.join("run2"), path.join("second.sock"));
@@ -230,6 +253,9 @@ fn a_second_engine_on_the_same_data_is_refused() {
 
 #[test]
 fn without_root_the_engine_says_so() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let scratch = Scratch::new();
     let data = scratch.join("engine");
     let mut command = std::process::Command::new("setpriv");
@@ -244,6 +270,9 @@ fn without_root_the_engine_says_so() {
 
 #[test]
 fn an_unknown_record_version_is_refused() {
+    if skipped("Berth's data directory") {
+        return;
+    }
     let scratch = Scratch::new();
     let mut engine = Engine::start(&berth(), &scratch, &[]);
     engine.stop();
@@ -265,6 +294,9 @@ fn an_unknown_record_version_is_refused() {
 
 #[test]
 fn twenty_engine_kills_during_starts_leave_nothing() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     for round in 0..20 {
         let name = format!("round{round}");

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use berth_harness::{Scratch, Store, request, until};
 
-use crate::{Bench, berth};
+use crate::{Bench, berth, skipped};
 
 #[test]
 fn the_engine_registers_under_its_user() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let store = Store::start(&berth(), &scratch);
     let url = store.url();

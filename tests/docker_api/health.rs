@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_harness::until;
 use serde_json::Value;
 
-use crate::{Bench, with_each_client};
+use crate::{Bench, with_each_client, skipped};
 
 /// Longest wait for a status.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,7 +138,13 @@ fn a_probe_that_hangs_is_killed() {
             .unwrap()
             .clone();
         assert_eq!(last["ExitCode"], -1);
-        assert_eq!(last["Output"], "Health check exceeded timeout (1s): begun\n");
+        let output = last["Output"].as_str().unwrap();
+        assert!(
+            output == "Health check exceeded timeout (1s): begun\n"
+                || output == "Health check exceeded timeout (1s)"
+                    && bench.engine.differs("dockerd 20.10 drops what the probe printed"),
+            "{output}"
+        );
         // The shell of each probe is killed; no more than the present one is there.
         until("no probes of before", PATIENCE, || {
             let shown = docker.ok(&["top", "box", "-o", "pid,args"]);
@@ -150,6 +156,9 @@ fn a_probe_that_hangs_is_killed() {
 
 #[test]
 fn images_bring_their_check_and_engines_take_it_over() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     let rootfs = bench.scratch.join("rootfs.tar").to_string_lossy().into_owned();
     bench.docker.ok(&[

@@ -13,15 +13,52 @@ fn a_linked_container_is_known_by_name_and_by_variables() {
     with_each_client(&[], |bench| {
         let docker = &bench.docker;
         docker.ok(&[
-            "run", "-d", "--name", "db", "-h", "data", "-e", "SECRET=x=y", "--expose", "5432", "--expose", "53/udp", "app",
-            "httpd", "-f", "-p", "5432", "-h", "/www",
+            "run",
+            "-d",
+            "--name",
+            "db",
+            "-h",
+            "data",
+            "-e",
+            "SECRET=x=y",
+            "--expose",
+            "5432",
+            "--expose",
+            "53/udp",
+            "app",
+            "httpd",
+            "-f",
+            "-p",
+            "5432",
+            "-h",
+            "/www",
         ]);
-        docker.ok(&["run", "-d", "--name", "web", "--link", "db:my-db", "-e", "MY_DB_ENV_SECRET2=own", "app", "sleep", "1000"]);
+        docker.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--link",
+            "db:my-db",
+            "-e",
+            "MY_DB_ENV_SECRET2=own",
+            "app",
+            "sleep",
+            "1000",
+        ]);
         let address = bench.address("db");
         let hosts = docker.ok(&["exec", "web", "cat", "/etc/hosts"]);
-        assert!(hosts.lines().any(|line| line == format!("{address}\tmy-db data db")), "{hosts}");
+        assert!(
+            hosts
+                .lines()
+                .any(|line| line == format!("{address}\tmy-db data db")),
+            "{hosts}"
+        );
         let environment = docker.ok(&["exec", "web", "sh", "-c", "tr '\\0' '\\n' < /proc/1/environ"]);
-        let of_link: Vec<&str> = environment.lines().filter(|line| line.starts_with("MY_DB_")).collect();
+        let of_link: Vec<&str> = environment
+            .lines()
+            .filter(|line| line.starts_with("MY_DB_"))
+            .collect();
         assert_eq!(
             of_link,
             [
@@ -39,10 +76,35 @@ fn a_linked_container_is_known_by_name_and_by_variables() {
                 "MY_DB_ENV_SECRET=x=y",
             ]
         );
-        let fetch = |name: &str| docker.run(&["exec", "web", "wget", "-q", "-T", "5", "-O", "-", &format!("http://{name}:5432/index.html")]);
+        let added = docker.ok(&["exec", "web", "env"]);
+        assert!(added.contains("MY_DB_NAME=/web/my-db"), "{added}");
+        let fetch = |name: &str| {
+            docker.run(&[
+                "exec",
+                "web",
+                "busybox",
+                "timeout",
+                "5",
+                "wget",
+                "-q",
+                "-O",
+                "-",
+                &format!("http://{name}:5432/index.html"),
+            ])
+        };
         assert!(fetch("my-db").stdout.contains("hello"));
-        assert_eq!(docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]), "[/db:/web/my-db]");
-        let names = docker.ok(&["ps", "--filter", "name=db", "--no-trunc", "--format", "{{.Names}}"]);
+        assert_eq!(
+            docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]),
+            "[/db:/web/my-db]"
+        );
+        let names = docker.ok(&[
+            "ps",
+            "--filter",
+            "name=db",
+            "--no-trunc",
+            "--format",
+            "{{.Names}}",
+        ]);
         assert!(names.contains("web/my-db"), "{names}");
         // A restart gives another address, and the hosts file follows.
         docker.ok(&["restart", "-t", "0", "db"]);
@@ -50,12 +112,20 @@ fn a_linked_container_is_known_by_name_and_by_variables() {
         assert_ne!(address, second);
         until("the new address in the hosts file", PATIENCE, || {
             let hosts = docker.ok(&["exec", "web", "cat", "/etc/hosts"]);
-            (hosts.contains(&format!("{second}\tmy-db")) && !hosts.contains(&format!("{address}\t"))).then_some(())
+            (hosts.contains(&format!("{second}\tmy-db")) && !hosts.contains(&format!("{address}\t")))
+                .then_some(())
         });
         assert!(fetch("db").stdout.contains("hello"));
         docker.ok(&["rm", "--link", "/web/my-db"]);
-        assert_eq!(docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]), "[]");
-        assert_eq!(docker.ok(&["ps", "-q"]).lines().count(), 2, "both are still there");
+        assert_eq!(
+            docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]),
+            "[]"
+        );
+        assert_eq!(
+            docker.ok(&["ps", "-q"]).lines().count(),
+            2,
+            "both are still there"
+        );
     });
 }
 
@@ -79,7 +149,10 @@ fn a_link_needs_a_running_container() {
     );
     docker.ok(&["start", "db"]);
     docker.ok(&["start", "-a", "web"]);
-    refused(&["run", "--network", "host", "--link", "db", "app", "true"], "links");
+    refused(
+        &["run", "--network", "host", "--link", "db", "app", "true"],
+        "links",
+    );
     bench.finish();
 }
 
@@ -89,11 +162,64 @@ fn a_link_in_a_network_of_users_is_a_name() {
     let docker = &bench.docker;
     let subnet = crate::networks::subnet(&bench, 1);
     docker.ok(&["network", "create", "--subnet", &subnet, "net"]);
-    docker.ok(&["run", "-d", "--name", "db", "--network", "net", "app", "httpd", "-f", "-p", "80", "-h", "/www"]);
-    docker.ok(&["run", "-d", "--name", "web", "--network", "net", "--link", "db:data", "app", "sleep", "1000"]);
-    docker.ok(&["run", "-d", "--name", "other", "--network", "net", "app", "sleep", "1000"]);
-    let fetch = |from: &str| docker.run(&["exec", from, "wget", "-q", "-T", "2", "-O", "-", "http://data/index.html"]).stdout;
-    until("the alias", PATIENCE, || fetch("web").contains("hello").then_some(()));
+    docker.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "db",
+        "--network",
+        "net",
+        "app",
+        "httpd",
+        "-f",
+        "-p",
+        "80",
+        "-h",
+        "/www",
+    ]);
+    docker.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "net",
+        "--link",
+        "db:data",
+        "app",
+        "sleep",
+        "1000",
+    ]);
+    docker.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "other",
+        "--network",
+        "net",
+        "app",
+        "sleep",
+        "1000",
+    ]);
+    let fetch = |from: &str| {
+        docker
+            .run(&[
+                "exec",
+                from,
+                "busybox",
+                "timeout",
+                "2",
+                "wget",
+                "-q",
+                "-O",
+                "-",
+                "http://data/index.html",
+            ])
+            .stdout
+    };
+    until("the alias", PATIENCE, || {
+        fetch("web").contains("hello").then_some(())
+    });
     assert_eq!(fetch("other"), "", "the alias is the other's own");
     bench.finish();
 }

@@ -115,7 +115,9 @@ fn a_reader_follows_from_file_to_file() {
     docker.ok(&["exec", "box", "touch", "/go"]);
     let output = follower.wait_with_output().unwrap();
     let seen = numbers(&String::from_utf8(output.stdout).unwrap());
-    assert_eq!(seen, (1..=3000).collect::<Vec<u32>>());
+    if !bench.engine.differs("a follower of dockerd 20.10 gets lines twice when files change") {
+        assert_eq!(seen, (1..=3000).collect::<Vec<u32>>());
+    }
     assert_eq!(files(&bench, "box").len(), 4);
     docker.ok(&["rm", "box"]);
     bench.finish();
@@ -163,8 +165,8 @@ fn drivers_and_their_options() {
             );
         };
         refused(
-            &["--log-driver", "syslog"],
-            "no log driver named 'syslog' is registered",
+            &["--log-driver", "nonsense"],
+            "plugin \"nonsense\" not found",
         );
         refused(
             &["--log-opt", "foo=1"],
@@ -172,7 +174,13 @@ fn drivers_and_their_options() {
         );
         refused(&["--log-opt", "max-size=x"], "max-size=x");
         refused(&["--log-opt", "max-file=0"], "max-file cannot be less than 1");
-        refused(&["--log-opt", "compress=true"], "not supported");
+        if !bench.engine.differs("dockerd has more log drivers, and compresses") {
+            refused(
+                &["--log-driver", "syslog"],
+                "plugin \"syslog\" not found",
+            );
+            refused(&["--log-opt", "compress=true"], "not supported");
+        }
         docker.ok(&["rm", "none"]);
     });
 }

@@ -4,31 +4,42 @@
 mod archive;
 mod commit;
 mod devices;
+mod differential;
 mod exec;
 mod faults;
+mod full_disk;
 mod guarded_store;
 mod health;
 mod isolation;
 mod links;
 mod isolation_escapes;
+mod kills;
 mod logs;
 mod modes;
+mod old_api;
+mod own_cli;
 mod networks;
 mod pause;
 mod ports;
 mod prune;
+mod reference;
 mod registration;
 mod restart;
 mod stats;
+mod stress;
+mod tls;
 mod transcript;
+mod typed;
 mod volumes;
 
-use berth_harness::{Berth, DockerCli, Engine, Scratch, busybox_rootfs, clients, need_root};
+use berth_harness::{Berth, DockerCli, Scratch, busybox_rootfs, clients, need_root};
+
+use reference::{Daemon, skipped};
 
 /// An engine with the test image `app` in it, and a client to drive it with.
 #[derive(Debug)]
 struct Bench {
-    engine: Engine,
+    engine: Daemon,
     docker: DockerCli,
     scratch: Scratch,
 }
@@ -42,7 +53,7 @@ impl Bench {
     fn start(extra: &[&str], pick: impl Fn(Vec<DockerCli>) -> DockerCli) -> Self {
         need_root();
         let scratch = Scratch::new();
-        let engine = Engine::start(&berth(), &scratch, extra);
+        let engine = Daemon::start(&scratch, extra);
         let docker = pick(clients(&engine.socket(), &scratch.join("docker-config")));
         let rootfs = busybox_rootfs(scratch.path());
         let imported = docker.ok(&["import", &rootfs.to_string_lossy(), "app"]);
@@ -67,8 +78,7 @@ impl Bench {
 
     /// Stops all and fails when anything is left.
     fn finish(mut self) {
-        self.engine.teardown();
-        self.engine.leftovers().expect_none();
+        self.engine.finish();
     }
 }
 

@@ -56,29 +56,57 @@ fn every_form_is_reached_from_the_host() {
         let gateway = docker.ok(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", "random"]);
         let url = format!("http://{gateway}:{number}/index.html");
         for from in ["exposed", "random"] {
-            let text = docker.ok(&["exec", from, "wget", "-q", "-T", "10", "-O", "-", &url]);
+            let text = docker.ok(&[
+                "exec", from, "busybox", "timeout", "10", "wget", "-q", "-O", "-", &url,
+            ]);
             assert!(text.contains("hello"), "{from}: {text}");
         }
     });
 }
 
+/// A socket in the network of a container: no applet of the test image listens to datagrams.
+fn socket_inside(bench: &Bench, name: &str, port: u16) -> UdpSocket {
+    let pid = bench.docker.ok(&["inspect", "-f", "{{.State.Pid}}", name]);
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind(("0.0.0.0", port)).unwrap()
+        });
+        inside.join().unwrap()
+    })
+}
+
 #[test]
-fn datagrams_come_and_go() {
+fn datagrams_come_in_and_their_answers_go_back() {
     let bench = Bench::new();
     let docker = &bench.docker;
     docker.ok(&[
-        "run", "-d", "--name", "echo", "-p", "127.0.0.1::7000/udp", "app", "nc", "-u", "-l", "-p", "7000", "-e", "cat",
+        "run",
+        "-d",
+        "--name",
+        "sink",
+        "-p",
+        "127.0.0.1::7000/udp",
+        "app",
+        "sleep",
+        "1000",
     ]);
-    let address = port_of(&bench, "echo", "7000/udp");
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.connect(&address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    until("the echo of a datagram", PATIENCE, || {
-        socket.send(b"ping").ok()?;
-        let mut buffer = [0; 16];
-        let length = socket.recv(&mut buffer).ok()?;
-        (&buffer[..length] == b"ping").then_some(())
-    });
+    let address = port_of(&bench, "sink", "7000/udp");
+    let inside = socket_inside(&bench, "sink", 7000);
+    let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
+    outside.connect(&address).unwrap();
+    for socket in [&inside, &outside] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let mut buffer = [0; 16];
+    outside.send(b"ping").unwrap();
+    let (length, from) = inside.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"ping");
+    inside.send_to(b"pong", from).unwrap();
+    let length = outside.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"pong");
+    drop(inside);
     bench.finish();
 }
 
@@ -100,7 +128,13 @@ fn a_port_has_one_owner() {
     let used = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let number = used.local_addr().unwrap().port();
     let third = docker.run(&["run", "--rm", "-p", &format!("{number}:80"), "app", "true"]);
-    assert!(third.stderr.contains(&format!("Bind for 0.0.0.0:{number} failed")), "{}", third.stderr);
+    assert!(
+        third
+            .stderr
+            .contains(&format!("Bind for 0.0.0.0:{number} failed")),
+        "{}",
+        third.stderr
+    );
     bench.finish();
 }
 
@@ -110,7 +144,11 @@ fn ports_outlive_the_engine_and_not_the_container() {
     let docker = bench.docker.clone();
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
-    docker.ok(&[&["run", "-d", "--name", "web", "-p", &format!("{port}:80")], &SERVER[..]].concat());
+    docker.ok(&[
+        &["run", "-d", "--name", "web", "-p", &format!("{port}:80")],
+        &SERVER[..],
+    ]
+    .concat());
     get(&address);
     bench.engine.kill();
     // The kernel leads on.
@@ -118,9 +156,15 @@ fn ports_outlive_the_engine_and_not_the_container() {
     bench.engine.restart();
     get(&address);
     let taken = docker.run(&["run", "--rm", "-p", &format!("{port}:80"), "app", "true"]);
-    assert!(taken.stderr.contains("port is already allocated"), "{}", taken.stderr);
+    assert!(
+        taken.stderr.contains("port is already allocated"),
+        "{}",
+        taken.stderr
+    );
     docker.ok(&["rm", "-f", "web"]);
-    until("the end of the port", PATIENCE, || TcpListener::bind(&address).ok().map(drop));
+    until("the end of the port", PATIENCE, || {
+        TcpListener::bind(&address).ok().map(drop)
+    });
     bench.finish();
 }
 
@@ -130,7 +174,11 @@ fn ports_lead_into_a_network_of_users() {
     let docker = &bench.docker;
     let subnet = crate::networks::subnet(&bench, 1);
     docker.ok(&["network", "create", "--subnet", &subnet, "net"]);
-    docker.ok(&[&["run", "-d", "--name", "web", "--network", "net", "-p", "80"], &SERVER[..]].concat());
+    docker.ok(&[
+        &["run", "-d", "--name", "web", "--network", "net", "-p", "80"],
+        &SERVER[..],
+    ]
+    .concat());
     let address = port_of(&bench, "web", "80").replace("0.0.0.0", "127.0.0.1");
     get(&address);
     // Left with its network.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_harness::{Engine, Scratch, Store, request, until};
 use serde_json::Value;
 
-use crate::{Bench, berth};
+use crate::{Bench, berth, skipped};
 
 /// Seconds a key lives without its engine, in these tests.
 const TTL: &str = "3";
@@ -68,6 +68,9 @@ fn start(scratch: &Scratch) -> (Store, Bench) {
 
 #[test]
 fn the_key_follows_the_container() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (store, bench) = start(&scratch);
     let docker = &bench.docker;
@@ -90,6 +93,9 @@ fn the_key_follows_the_container() {
 
 #[test]
 fn keys_outlive_their_ttl_while_the_engine_lives() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (store, bench) = start(&scratch);
     bench
@@ -109,6 +115,9 @@ fn keys_outlive_their_ttl_while_the_engine_lives() {
 
 #[test]
 fn a_killed_engine_loses_its_keys_by_ttl_and_registers_again() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (store, mut bench) = start(&scratch);
     bench.docker.ok(&[
@@ -126,6 +135,9 @@ fn a_killed_engine_loses_its_keys_by_ttl_and_registers_again() {
 
 #[test]
 fn a_store_that_is_away_is_waited_for() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (mut store, bench) = start(&scratch);
     store.kill();
@@ -148,6 +160,9 @@ fn a_store_that_is_away_is_waited_for() {
 
 #[test]
 fn only_its_own_stale_keys_are_removed() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (store, mut bench) = start(&scratch);
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
@@ -191,6 +206,9 @@ fn only_its_own_stale_keys_are_removed() {
 
 #[test]
 fn a_stop_by_signal_takes_the_keys_away_and_keeps_the_container() {
+    if skipped("registration") {
+        return;
+    }
     let scratch = Scratch::new();
     let (store, mut bench) = start(&scratch);
     bench

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_harness::until;
 
-use crate::{Bench, with_each_client};
+use crate::{Bench, with_each_client, skipped};
 
 /// Longest wait for a restart.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,6 +80,9 @@ fn policies_start_containers_again() {
 
 #[test]
 fn policies_hold_when_the_engine_starts() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     for (name, policy) in [
         ("always", "always"),

@@ -18,7 +18,12 @@ fn the_daily_commands_work() {
     with_each_client(&[], |bench| {
         let docker = &bench.docker;
         let version = docker.ok(&["version", "--format", "{{.Server.APIVersion}} {{.Server.Os}}"]);
-        assert_eq!(version, "1.44 linux");
+        let announced = version.strip_suffix(" linux");
+        assert!(
+            announced == Some("1.44")
+                || announced == Some("1.41") && bench.engine.differs("dockerd 20.10 announces 1.41"),
+            "{version}"
+        );
         assert!(docker.ok(&["version"]).contains("Server:"));
         assert!(
             docker.ok(&["info"]).contains("Storage Driver: overlay"),
@@ -87,7 +92,9 @@ fn web_server(bench: &Bench) {
     });
     assert_eq!(docker.ok(&["restart", "-t", "1", "web"]), "web");
     let second = bench.address("web");
-    assert_ne!(first, second, "a restart gives another address");
+    if !bench.engine.differs("dockerd may give the same address again") {
+        assert_ne!(first, second, "a restart gives another address");
+    }
     until("the page after the restart", Duration::from_secs(5), || {
         page(&published).filter(|text| !text.is_empty())
     });

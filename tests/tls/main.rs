@@ -7,6 +7,7 @@ mod certificates;
 mod commands;
 mod engine;
 mod flags;
+mod gateway;
 mod hostile;
 mod member;
 mod members;

@@ -94,9 +94,29 @@ pub(crate) struct RunArgs {
     /// Register a port without publishing it
     #[arg(long, value_name = "PORT[/PROTO]", help_heading = "Network")]
     pub(crate) expose: Vec<String>,
-    /// bridge, none, host or container:NAME
+    /// bridge, none, host, container:NAME or a network by name
     #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub(crate) network: Option<String>,
+    /// One more name in the network
+    #[arg(
+        long,
+        visible_alias = "net-alias",
+        value_name = "NAME",
+        help_heading = "Network"
+    )]
+    pub(crate) network_alias: Vec<String>,
+    /// The container's address in a network with a chosen subnet
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub(crate) ip: Option<String>,
+    /// The same for IPv6
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    pub(crate) ip6: Option<String>,
+    /// The container's hardware address
+    #[arg(long, value_name = "MAC", help_heading = "Network")]
+    pub(crate) mac_address: Option<String>,
+    /// Know another container by a name
+    #[arg(long, value_name = "NAME[:ALIAS]", help_heading = "Network")]
+    pub(crate) link: Vec<String>,
     /// The container's host name
     #[arg(short = 'h', long, value_name = "NAME", help_heading = "Network")]
     pub(crate) hostname: Option<String>,

@@ -145,7 +145,7 @@ pub(crate) struct VolumeCreateArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
     /// An option of the driver
-    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    #[arg(long = "opt", value_name = "KEY=VALUE")]
     pub(crate) opt: Vec<String>,
 }
 
@@ -240,7 +240,7 @@ pub(crate) struct NetworkCreateArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
     /// An option of the driver
-    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    #[arg(long = "opt", value_name = "KEY=VALUE")]
     pub(crate) opt: Vec<String>,
 }
 

@@ -135,7 +135,13 @@ pub(crate) struct LogsArgs {
     #[arg(long)]
     pub(crate) details: bool,
     /// The last N lines, or all
-    #[arg(short = 'n', long, value_name = "N", default_value = "all", allow_hyphen_values = true)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        allow_hyphen_values = true
+    )]
     pub(crate) tail: String,
     /// From this time on: Unix seconds, a date, or an age such as 10m
     #[arg(long, value_name = "TIME")]

@@ -56,10 +56,14 @@ pub(crate) async fn copy(global: &Global, args: CpArgs) -> Outcome {
             to_container(&client, source, (name, path), &args).await?;
         }
         (Place::Container(..), Place::Container(..)) => {
-            return Err(Failure::usage("copying between containers is not supported".to_owned()));
+            return Err(Failure::usage(
+                "copying between containers is not supported".to_owned(),
+            ));
         }
         (Place::Stream | Place::Here(_), Place::Stream | Place::Here(_)) => {
-            return Err(Failure::usage("must specify at least one container source".to_owned()));
+            return Err(Failure::usage(
+                "must specify at least one container source".to_owned(),
+            ));
         }
     }
     Ok(0)
@@ -177,14 +181,20 @@ async fn to_container(
             (path, real.unwrap_or_else(|| ".".to_owned()))
         }
         Some(_) if kind.is_dir() => {
-            return Err(wrong(format!("cannot copy a directory onto the file {name}:{path}")));
+            return Err(wrong(format!(
+                "cannot copy a directory onto the file {name}:{path}"
+            )));
         }
         None if path.ends_with('/') && !kind.is_dir() => {
             return Err(wrong(format!("the directory {name}:{path} does not exist")));
         }
         Some(_) | None => {
             let (parent, wanted) = split(&path);
-            let parent = if path.starts_with('/') || parent != "." { parent } else { "/" };
+            let parent = if path.starts_with('/') || parent != "." {
+                parent
+            } else {
+                "/"
+            };
             (parent.to_owned(), wanted.to_owned())
         }
     };
@@ -230,7 +240,8 @@ pub(crate) async fn export(global: &Global, args: ExportContainerArgs) -> Outcom
         return Ok(0);
     };
     let mut archive = client.export(&args.container).await?;
-    let mut out = std::fs::File::create(file).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
+    let mut out =
+        std::fs::File::create(file).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
     while let Some(bytes) = archive.next().await? {
         out.write_all(&bytes)?;
     }

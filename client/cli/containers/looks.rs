@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::moments::moment;
 use super::{client, each, filters, now};
-use crate::args::{EventsArgs, Global, LogsArgs, Output, PortArgs, RenameArgs, UpdateContainerArgs, WaitArgs};
+use crate::args::{
+    EventsArgs, Global, LogsArgs, Output, PortArgs, RenameArgs, UpdateContainerArgs, WaitArgs,
+};
 use crate::exit::{self, Failure, Outcome};
 use crate::run_request::update_request;
 use crate::terminal::{print_line, tell, write_frame};
@@ -30,7 +32,9 @@ pub(crate) async fn logs(global: &Global, args: LogsArgs) -> Outcome {
         Err(_) if args.tail == "all" => None,
         Err(_) => {
             let text = &args.tail;
-            return Err(Failure::usage(format!("--tail {text:?}: it must be a number or all")));
+            return Err(Failure::usage(format!(
+                "--tail {text:?}: it must be a number or all"
+            )));
         }
     };
     let options = LogsOptions {
@@ -139,7 +143,10 @@ pub(crate) async fn port(global: &Global, args: PortArgs) -> Outcome {
         return Ok(0);
     }
     let mut any = false;
-    for (port, bindings) in ports.iter().filter(|(port, _)| wanted.as_ref().is_none_or(|wanted| wanted == *port)) {
+    for (port, bindings) in ports
+        .iter()
+        .filter(|(port, _)| wanted.as_ref().is_none_or(|wanted| wanted == *port))
+    {
         for binding in bindings.iter().flatten() {
             let host = if binding.host_ip.contains(':') {
                 format!("[{}]:{}", binding.host_ip, binding.host_port)

@@ -25,7 +25,12 @@ fn age(text: &str) -> Option<i64> {
     let mut sum = 0_i64;
     while !rest.is_empty() {
         let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (unit, seconds) = UNITS.into_iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
+        if end == 0 {
+            return None;
+        }
+        let (unit, seconds) = UNITS
+            .into_iter()
+            .find(|(unit, _)| rest[end..].starts_with(unit))?;
         // Whole units and thousandths of them; more is of no use to a log.
         let (whole, part) = rest[..end].split_once('.').unwrap_or((&rest[..end], "0"));
         let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
@@ -83,7 +88,11 @@ fn number(text: &str) -> Option<i64> {
 /// Days from the first of January 1970 to a day of the Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     // Years that begin in March have the leap day at their end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * month + 2) / 5 + day - 1;
@@ -93,7 +102,10 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 /// Unix seconds as `2026-11-25T03:25:28`, in UTC.
 pub(super) fn utc(seconds: i64) -> String {
     let (day, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-    let (era, day_of_era) = ((day + 719_468).div_euclid(146_097), (day + 719_468).rem_euclid(146_097));
+    let (era, day_of_era) = (
+        (day + 719_468).div_euclid(146_097),
+        (day + 719_468).rem_euclid(146_097),
+    );
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
@@ -139,7 +151,13 @@ mod tests {
 
     #[test]
     fn seconds_become_the_date_that_they_came_from() {
-        for text in ["1970-01-01T00:00:00", "1999-12-31T23:59:59", "2000-02-29T12:00:00", "2026-11-25T03:25:28", "2100-03-01T00:00:01"] {
+        for text in [
+            "1970-01-01T00:00:00",
+            "1999-12-31T23:59:59",
+            "2000-02-29T12:00:00",
+            "2026-11-25T03:25:28",
+            "2100-03-01T00:00:01",
+        ] {
             let seconds = moment(text, 0).expect("a date").parse().expect("a number");
             assert_eq!(utc(seconds), text);
         }
@@ -147,13 +165,30 @@ mod tests {
 
     #[test]
     fn no_text_makes_it_panic() {
-        let letters = ["", "9", ".", "h", "ms", "-", ":", "T", "Z", "+", "é", "2026-11-25"];
+        let letters = [
+            "",
+            "9",
+            ".",
+            "h",
+            "ms",
+            "-",
+            ":",
+            "T",
+            "Z",
+            "+",
+            "é",
+            "2026-11-25",
+        ];
         for first in letters {
             for second in letters {
                 for third in letters {
                     let text = format!("{first}{second}{third}");
                     let found = moment(&text, 1_000_000);
-                    assert!(found.is_none_or(|found| found.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte))));
+                    assert!(found.is_none_or(|found| {
+                        found
+                            .bytes()
+                            .all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte))
+                    }));
                 }
             }
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use berth_sdk::{Endpoint, MembersError, SdkError};
-use berth_wire::etcd::Member;
+use berth_wire::etcd::{Member, Standing, StandingsBody};
 
-use super::{Session, Style, words};
+use super::{Session, Shape, Style, words};
 use crate::args::{HealthArgs, MemberCommand};
 use crate::exit::{Failure, NOT_HEALTHY, Outcome, STORE_REFUSES};
 use crate::terminal::{EndWish, print, print_line};
@@ -26,11 +26,35 @@ pub(crate) async fn member(session: &Session, command: MemberCommand) -> Outcome
 async fn list(session: &Session) -> Outcome {
     let client = session.client();
     let failed = |error| session.members_failed(error);
+    // etcdctl lists members in one shape.
+    if session.style() == Style::Berth && session.shape() != &Shape::Simple {
+        let members = client.standings().await.map_err(failed)?;
+        return standings(members, session.shape() == &Shape::Json);
+    }
     let members = client.members().await.map_err(failed)?;
     // Without a leader the list is still worth showing: nobody is marked then.
     let leader = client.leader().await.map(|leader| leader.id).unwrap_or_default();
     for member in &members {
         print_line(&line(member, &leader))?;
+    }
+    Ok(0)
+}
+
+/// The members with what etcd does not tell of them.
+fn standings(members: Vec<Standing>, json: bool) -> Outcome {
+    if json {
+        let body = StandingsBody { members };
+        print_line(&serde_json::to_string(&body).unwrap_or_default())?;
+        return Ok(0);
+    }
+    for Standing {
+        member,
+        is_leader,
+        is_learner,
+    } in &members
+    {
+        let leader = if *is_leader { &member.id } else { "" };
+        print_line(&format!("{} isLearner={is_learner}", line(member, leader)))?;
     }
     Ok(0)
 }
@@ -132,7 +156,9 @@ fn identify<'a>(members: &'a [Member], wished: &str) -> Result<&'a str, Failure>
     match named.as_slice() {
         [one] => Ok(&one.id),
         [] => Err(Failure::usage(format!("no member has the id or name {wished:?}"))),
-        [_, _, ..] => Err(Failure::usage(format!("several members have the name {wished:?}"))),
+        [_, _, ..] => Err(Failure::usage(format!(
+            "several members have the name {wished:?}"
+        ))),
     }
 }
 

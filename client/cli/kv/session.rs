@@ -184,6 +184,10 @@ impl Session {
         self.style
     }
 
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.shape == Shape::Json && self.style == Style::Berth
     }

@@ -172,3 +172,20 @@ fn ranges_of_ports_are_spelled_out() {
         "{seen}"
     );
 }
+
+#[test]
+fn what_is_asked_of_a_network_stands_with_it() {
+    let words = "--network net --network-alias www --ip 10.1.2.3 --ip6 fd00::3 --mac-address 02:00:00:00:00:01 --link db:data app";
+    let request: serde_json::Value = serde_json::from_str(&check(words)).expect("a request");
+    assert_eq!(request["HostConfig"]["Links"], serde_json::json!(["db:data"]));
+    assert_eq!(request["HostConfig"]["NetworkMode"], "net");
+    let line = ["berth", "run"].into_iter().chain(words.split(' '));
+    let Command::Run(args) = Cli::try_parse_from(line).expect("a command line").command else {
+        panic!("not run")
+    };
+    let endpoint = serde_json::to_value(super::endpoint(&args)).expect("json");
+    assert_eq!(endpoint["Aliases"], serde_json::json!(["www"]));
+    assert_eq!(endpoint["MacAddress"], "02:00:00:00:00:01");
+    let addresses = serde_json::json!({"IPv4Address": "10.1.2.3", "IPv6Address": "fd00::3"});
+    assert_eq!(endpoint["IPAMConfig"], addresses);
+}

@@ -146,7 +146,11 @@ mod tests {
         drop(unpack(&builder.into_inner().expect("bytes"), None));
         assert!(!folder.join("evil").exists());
         unpack(b"no archive at all", None).expect_err("refused");
-        let names: Vec<_> = fs::read_dir(&to).expect("listed").flatten().map(|entry| entry.file_name()).collect();
+        let names: Vec<_> = fs::read_dir(&to)
+            .expect("listed")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         assert_eq!(names.len(), 4, "{names:?}");
         fs::remove_dir_all(&folder).expect("removed");
     }

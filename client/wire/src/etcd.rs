@@ -102,6 +102,29 @@ pub struct Member {
     pub client_urls: Vec<String>,
 }
 
+/// The answer of `/berth/members`, which etcd does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StandingsBody {
+    /// All members.
+    pub members: Vec<Standing>,
+}
+
+/// A member and what it is among the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standing {
+    /// The member, as etcd's list has it.
+    #[serde(flatten)]
+    pub member: Member,
+    /// It leads, as far as the member that was asked knows.
+    #[serde(rename = "isLeader")]
+    pub is_leader: bool,
+    /// It receives everything, but has no vote yet.
+    #[serde(rename = "isLearner")]
+    pub is_learner: bool,
+}
+
 /// A user, by the names of its roles.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct User {

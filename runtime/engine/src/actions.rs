@@ -8,6 +8,7 @@ mod images;
 mod launch;
 mod mounts;
 mod networks;
+mod ports;
 mod probe;
 mod undo;
 
@@ -34,6 +35,7 @@ use crate::volumes::Volumes;
 
 pub(crate) use launch::mac_of;
 pub(crate) use mounts::InitProgram;
+pub(crate) use ports::ChosenPorts;
 
 /// Everything that actions need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) init: InitProgram,
     pub(crate) facts: Arc<Facts>,
     pub(crate) resolvers: Resolvers,
+    pub(crate) ports: ChosenPorts,
     pub(crate) runtime: Runtime,
     pub(crate) inputs: mpsc::WeakSender<Input>,
     pub(crate) containers_dir: PathBuf,

@@ -14,7 +14,7 @@ use berth_plan::Facts;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 
-use crate::actions::{self, Actions, InitProgram, Shared};
+use crate::actions::{self, Actions, ChosenPorts, InitProgram, Shared};
 use crate::config::{EngineConfig, Subnet};
 use crate::dns::Resolvers;
 use crate::error::EngineError;
@@ -212,7 +212,7 @@ fn prepare(
     let containers_dir = config.data_dir.join("containers");
     make_directory(&containers_dir, 0o710)?;
     let facts = Arc::new(berth_exec::facts().map_err(EngineError::Host)?);
-    let records = Records::open(&config.data_dir)?;
+    let mut records = Records::open(&config.data_dir)?;
     let images = ImageStore::open(&config.data_dir.join("images")).map_err(EngineError::Images)?;
     images
         .builtin(&config.executable, BUILTIN)
@@ -227,6 +227,7 @@ fn prepare(
             init: InitProgram::new(config.executable.clone(), config.data_dir.join("init")),
             facts: Arc::clone(&facts),
             resolvers: Resolvers::new(runtime.clone()),
+            ports: ChosenPorts::default(),
             runtime,
             inputs,
             containers_dir,
@@ -244,7 +245,7 @@ fn prepare(
         names,
         doomed,
         due,
-    } = recover(&records, adopted, &actions, &mut networks)?;
+    } = recover(&mut records, adopted, &actions, &mut networks)?;
     let events = Arc::new(Events::new());
     let (registrations, published) = watch::channel(Arc::default());
     let event_loop = EventLoop {

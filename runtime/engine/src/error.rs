@@ -113,6 +113,8 @@ pub enum RecordError {
 pub(crate) enum Failure {
     #[error("No such container: {0}")]
     NoSuchContainer(String),
+    #[error("Cannot kill container: {0}: No such container: {0}")]
+    KillNobody(String),
     #[error("Multiple IDs found with provided prefix: {prefix}")]
     AmbiguousContainer { prefix: String, count: usize },
     #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
@@ -121,6 +123,10 @@ pub(crate) enum Failure {
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
     )]
     NameTaken { name: String, holder: String },
+    #[error("refusing to create an ambiguous tag using digest algorithm as name")]
+    DigestAsName,
+    #[error("Error when allocating new name: {0}")]
+    Rename(Box<Failure>),
     #[error("Renaming a container with the same name as its current name")]
     SameName,
     #[error("Cannot kill container: {name}: Container {id} is not running")]
@@ -229,7 +235,7 @@ pub(crate) enum Failure {
     Exec(#[from] ExecError),
     #[error("{0}")]
     Launch(LaunchFailure),
-    #[error("container record could not be written: {0}")]
+    #[error("container record could not be written: {}", chain(.0))]
     Record(#[from] RecordError),
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -269,4 +275,15 @@ impl LaunchFailureKind {
             Self::BadRequest | Self::Conflict | Self::Host => 128,
         }
     }
+}
+
+/// An error with its causes in one line: records and answers keep text only.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

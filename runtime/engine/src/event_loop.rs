@@ -1,10 +1,14 @@
 //! The one owner of all containers: takes inputs one at a time, writes records, starts actions.
 
+mod configure;
 mod create;
 mod exec;
 mod joined;
 mod health;
+mod known_names;
+mod linked;
 mod networks;
+mod places;
 mod runs;
 mod steps;
 mod update;
@@ -110,9 +114,9 @@ impl EventLoop {
                 ports,
                 recorded,
             } => {
-                self.planned(&id, *plan, ports);
+                let planned = self.planned(&id, *plan, ports);
                 // A launch that has given up needs no go-ahead.
-                let _ = recorded.send(());
+                let _ = recorded.send(planned);
             }
             Input::Launched {
                 id,
@@ -172,6 +176,12 @@ impl EventLoop {
                 wish,
                 reply,
             } => self.update_options(&reference, wish, reply),
+            Command::Configure {
+                reference,
+                request,
+                moves,
+                reply,
+            } => drop(reply.send(self.configure(&reference, &request, moves))),
             Command::Find { reference, reply } => drop(reply.send(self.find(&reference))),
             Command::List { reply } => {
                 let mut all: Vec<_> = self

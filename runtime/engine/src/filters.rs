@@ -17,6 +17,12 @@ pub(crate) enum FilterError {
     /// A key that this list does not know.
     #[error("Invalid filter '{0}'")]
     Key(String),
+    /// A state of health that there is not.
+    #[error("Unrecognised filter value for health: {0}")]
+    Health(String),
+    /// Neither yes nor no.
+    #[error("Invalid filter '{0}=[{1}]'")]
+    Flag(String, String),
     /// A value that the key does not take.
     #[error("Invalid filter '{0}={1}'")]
     Value(String, String),
@@ -46,6 +52,15 @@ impl Filters {
     /// The values of a key; an absent key and a key without values are the same.
     pub(crate) fn values(&self, key: &str) -> Option<&BTreeSet<String>> {
         self.by_key.get(key).filter(|values| !values.is_empty())
+    }
+
+    /// Refuses values of a key that are neither yes nor no.
+    pub(crate) fn check_flag(&self, key: &str) -> Result<(), FilterError> {
+        let mut values = self.values(key).into_iter().flatten();
+        match values.find(|value| !["true", "1", "false", "0"].contains(&value.as_str())) {
+            Some(value) => Err(FilterError::Flag(key.to_owned(), value.clone())),
+            None => Ok(()),
+        }
     }
 
     /// True when the key is absent or one of its values satisfies the test.

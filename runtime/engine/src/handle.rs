@@ -10,7 +10,7 @@ use berth_wire::docker::{CreateRequest, ExecConfig, ExecStart, HostConfig, Image
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::container::{Address, Container, PublishedAt, RunState};
-use crate::error::{Failure, LaunchFailure};
+use crate::error::{Failure, LaunchFailure, RecordError};
 use crate::execs::FoundExec;
 use crate::health::Probed;
 use crate::lifecycle::{Answer, Grace, Ticket};
@@ -44,6 +44,13 @@ pub(crate) enum Command {
     Update {
         reference: String,
         wish: Box<HostConfig>,
+        reply: Reply<()>,
+    },
+    /// Take another host's part of the configuration before a start.
+    Configure {
+        reference: String,
+        request: Box<CreateRequest>,
+        moves: bool,
         reply: Reply<()>,
     },
     /// Look at a container, and at its run as it changes.
@@ -148,7 +155,7 @@ pub(crate) enum Input {
         id: String,
         plan: Box<Plan>,
         ports: Vec<PublishedAt>,
-        recorded: std::sync::mpsc::SyncSender<()>,
+        recorded: std::sync::mpsc::SyncSender<Result<(), RecordError>>,
     },
     /// A launch is over.
     Launched {
@@ -312,6 +319,22 @@ impl Handle {
         self.ask(|reply| Command::Update {
             reference: reference.to_owned(),
             wish: Box::new(wish),
+            reply,
+        })
+        .await
+    }
+
+    /// `moves`: the request says which networks and links.
+    pub(crate) async fn configure(
+        &self,
+        reference: &str,
+        request: CreateRequest,
+        moves: bool,
+    ) -> Result<(), Failure> {
+        self.ask(|reply| Command::Configure {
+            reference: reference.to_owned(),
+            request: Box::new(request),
+            moves,
             reply,
         })
         .await

@@ -34,6 +34,7 @@ mod metrics;
 mod networks;
 mod params;
 mod prune;
+mod quirks;
 mod resize;
 mod stats;
 mod system;
@@ -162,14 +163,9 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Answer {
 
         ("DELETE", ["containers", parent, alias]) => networks::unlink(&api, parent, alias, &params).await,
 
-        ("GET", ["networks"]) => networks::list(&api, &params).await,
-        ("POST", ["networks", "create"]) => networks::create(&api, request).await,
-        ("POST", ["networks", "prune"]) => networks::prune(&api, &params).await,
-        // `docker inspect X` asks for every kind of thing; a miss must be 404.
-        ("GET", ["networks", name]) => networks::inspect(&api, name).await,
-        ("POST", ["networks", name, "connect"]) => networks::connect(&api, name, request).await,
-        ("POST", ["networks", name, "disconnect"]) => networks::disconnect(&api, name, request).await,
-        ("DELETE", ["networks", name]) => networks::remove(&api, name).await,
+        (method, ["networks", rest @ ..]) => networks::answer(&api, method, rest, &params, request).await,
+        // There are none, and clients ask.
+        ("GET", ["plugins"]) => json(StatusCode::OK, &[(); 0]),
         ("GET", ["volumes"]) => volumes::list(&api, &params).await,
         ("POST", ["volumes", "create"]) => volumes::create(&api, request).await,
         ("POST", ["volumes", "prune"]) => volumes::prune(&api, &params, minor).await,
@@ -256,7 +252,7 @@ mod tests {
         let check =
             |method: &str, path: &str| unsupported(method, &path.split('/').collect::<Vec<_>>()).to_string();
         assert_eq!(
-            check("GET", "plugins"),
+            check("POST", "plugins/pull"),
             "managing plugins is not supported yet"
         );
         assert_eq!(

@@ -25,7 +25,12 @@ pub(crate) fn host(link: &TargetAlias, target: &Container, address: Ipv4Addr) ->
 }
 
 /// The variables that tell of a link, in Docker's form and order.
-pub(crate) fn environment(own: &str, link: &TargetAlias, target: &Container, address: Ipv4Addr) -> Vec<String> {
+pub(crate) fn environment(
+    own: &str,
+    link: &TargetAlias,
+    target: &Container,
+    address: Ipv4Addr,
+) -> Vec<String> {
     let prefix = link.alias.to_uppercase().replace('-', "_");
     // By number, TCP first: "tcp" is before "udp".
     let ports = target.ports();

@@ -3,8 +3,8 @@
 mod attachment;
 mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use berth_plan::ipam::{Pool, overlap};
 use berth_plan::{Endpoint, Endpoint6};
@@ -99,7 +99,9 @@ pub(crate) enum NetworkFailure {
     NoDriver(String),
     #[error("Pool overlaps with other one on this address space")]
     Overlap,
-    #[error("could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network")]
+    #[error(
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+    )]
     NoSubnetLeft,
     #[error("too many networks, the limit is {MAX_NETWORKS}")]
     TooMany,
@@ -115,7 +117,9 @@ pub(crate) enum NetworkFailure {
     NotConnected { container: String, network: String },
     #[error("container cannot be disconnected from host network or connected to host network")]
     HostNetwork,
-    #[error("container sharing network namespace with another container or host cannot be connected to any other network")]
+    #[error(
+        "container sharing network namespace with another container or host cannot be connected to any other network"
+    )]
     Shared,
     #[error("container is not running or is just being changed: try again")]
     Busy,
@@ -153,8 +157,15 @@ pub(crate) enum Stage {
 struct Entry {
     network: Network,
     pool: Pool,
-    taken6: BTreeSet<Ipv6Addr>,
+    /// The container and the place of each address that is in use.
+    owners: BTreeMap<IpAddr, Owner>,
     stage: Stage,
+}
+
+#[derive(Debug, Clone)]
+struct Owner {
+    container: String,
+    endpoint_id: String,
 }
 
 /// All networks of an engine.
@@ -163,10 +174,24 @@ pub(crate) struct Networks {
     by_id: BTreeMap<String, Entry>,
 }
 
+impl Entry {
+    /// A place of this container has the address: its last run may have it still, which is going away.
+    fn is_of(&self, address: IpAddr, container: &str) -> bool {
+        let owner = self.owners.get(&address);
+        owner.is_some_and(|owner| owner.container == container)
+    }
+
+    fn is_free(&self, address: IpAddr, container: &str) -> bool {
+        !self.owners.contains_key(&address) || self.is_of(address, container)
+    }
+}
+
 impl Network6 {
     /// Whether a container may have this address.
     fn gives(&self, address: Ipv6Addr) -> bool {
-        masked6(address, self.subnet.1) == self.subnet.0 && address != self.subnet.0 && address != self.gateway
+        masked6(address, self.subnet.1) == self.subnet.0
+            && address != self.subnet.0
+            && address != self.gateway
     }
 }
 
@@ -184,7 +209,10 @@ impl Network {
             created: 0,
             labels: BTreeMap::new(),
             options: BTreeMap::from([
-                ("com.docker.network.bridge.default_bridge".to_owned(), "true".to_owned()),
+                (
+                    "com.docker.network.bridge.default_bridge".to_owned(),
+                    "true".to_owned(),
+                ),
                 ("com.docker.network.bridge.name".to_owned(), bridge.to_owned()),
             ]),
             attachable: false,
@@ -210,7 +238,9 @@ impl Network {
 impl Networks {
     /// The engine's own network and those that are on record.
     pub(crate) fn new(own: Network, recorded: Vec<Network>) -> Self {
-        let mut networks = Self { by_id: BTreeMap::new() };
+        let mut networks = Self {
+            by_id: BTreeMap::new(),
+        };
         for network in std::iter::once(own).chain(recorded) {
             networks.insert(network, Stage::Ready);
         }
@@ -221,7 +251,7 @@ impl Networks {
     pub(crate) fn insert(&mut self, network: Network, stage: Stage) {
         let entry = Entry {
             pool: network.pool(),
-            taken6: BTreeSet::new(),
+            owners: BTreeMap::new(),
             stage,
             network,
         };
@@ -296,7 +326,10 @@ impl Networks {
 
     /// Whether an IPv6 subnet overlaps with that of a network.
     pub(crate) fn overlaps6(&self, subnet: (Ipv6Addr, u8)) -> bool {
-        let mut all = self.by_id.values().filter_map(|entry| entry.network.ipv6.as_ref());
+        let mut all = self
+            .by_id
+            .values()
+            .filter_map(|entry| entry.network.ipv6.as_ref());
         all.any(|network| {
             let shorter = network.subnet.1.min(subnet.1);
             masked6(network.subnet.0, shorter) == masked6(subnet.0, shorter)
@@ -320,7 +353,8 @@ impl Networks {
         let prefix: String = own.chars().take(INTERFACE_PREFIX).collect();
         let digits = INTERFACE_NAME - prefix.len();
         let used = |name: &String| self.by_id.values().any(|entry| entry.network.bridge == *name);
-        let mut names = (0..id.len().saturating_sub(digits)).map(|at| format!("{prefix}{}", &id[at..at + digits]));
+        let mut names =
+            (0..id.len().saturating_sub(digits)).map(|at| format!("{prefix}{}", &id[at..at + digits]));
         names.find(|name| !used(name)).unwrap_or_default()
     }
 
@@ -342,6 +376,8 @@ impl Networks {
                 return Err(NetworkFailure::NotInSubnet(address.to_string()));
             }
             Some(address) if entry.pool.reserve(address) => address,
+            // Its last run has it still: that is going away.
+            Some(address) if entry.is_of(address.into(), container) => address,
             Some(_) => return Err(NetworkFailure::AddressTaken),
             None => entry.pool.allocate().ok_or_else(|| NetworkFailure::Exhausted {
                 name: network.name.clone(),
@@ -353,11 +389,13 @@ impl Networks {
             (ipv6, found)
         }) {
             None => None,
-            Some((ipv6, found)) if ipv6.gives(found) && entry.taken6.insert(found) => Some(Endpoint6 {
-                address: found,
-                prefix_len: ipv6.subnet.1,
-                gateway: ipv6.gateway,
-            }),
+            Some((ipv6, found)) if ipv6.gives(found) && entry.is_free(found.into(), container) => {
+                Some(Endpoint6 {
+                    address: found,
+                    prefix_len: ipv6.subnet.1,
+                    gateway: ipv6.gateway,
+                })
+            }
             Some(_) => {
                 entry.pool.release(address);
                 return Err(NetworkFailure::AddressTaken);
@@ -365,6 +403,14 @@ impl Networks {
         };
         let mac = wish.mac.unwrap_or_else(|| mac_of(address));
         let endpoint_id = crate::names::id_from(&crate::event_loop::random_bytes());
+        let owner = Owner {
+            container: container.to_owned(),
+            endpoint_id: endpoint_id.clone(),
+        };
+        let ipv6_address = ipv6.as_ref().map(|ipv6: &Endpoint6| IpAddr::V6(ipv6.address));
+        for taken in ipv6_address.into_iter().chain([address.into()]) {
+            entry.owners.insert(taken, owner.clone());
+        }
         Ok(Address {
             address,
             prefix_len: network.subnet.1,
@@ -388,19 +434,31 @@ impl Networks {
     }
 
     /// Takes an address again that a running container has.
-    pub(crate) fn reserve(&mut self, address: &Address) {
+    pub(crate) fn reserve(&mut self, address: &Address, container: &str) {
         if let Some(entry) = self.by_id.get_mut(&address.network) {
+            let owner = Owner {
+                container: container.to_owned(),
+                endpoint_id: address.endpoint_id.clone(),
+            };
+            for taken in address.all() {
+                entry.owners.insert(taken, owner.clone());
+            }
             entry.pool.reserve(address.address);
-            entry.taken6.extend(address.ipv6());
         }
     }
 
-    /// Gives an address back.
+    /// Gives an address back, unless another place of the same container has it by now.
     pub(crate) fn release(&mut self, address: &Address) {
         if let Some(entry) = self.by_id.get_mut(&address.network) {
-            entry.pool.release(address.address);
-            if let Some(ipv6) = address.ipv6() {
-                entry.taken6.remove(&ipv6);
+            for given in address.all() {
+                let owner = entry.owners.get(&given);
+                if owner.is_some_and(|owner| owner.endpoint_id != address.endpoint_id) {
+                    continue;
+                }
+                entry.owners.remove(&given);
+                if let IpAddr::V4(given) = given {
+                    entry.pool.release(given);
+                }
             }
         }
     }

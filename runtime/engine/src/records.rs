@@ -1,5 +1,7 @@
 //! The containers and networks on disk: one JSON document each in a sled tree, and a version file that guards their shape.
 
+mod database;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -7,6 +9,7 @@ use std::path::Path;
 use crate::container::Container;
 use crate::error::RecordError;
 use crate::networks::Network;
+use database::{Database, Kind};
 
 /// The shape of the records. A berth that meets another number refuses to start.
 const VERSION: u32 = 1;
@@ -14,42 +17,29 @@ const VERSION: u32 = 1;
 /// The file that says it: text, so that a person and any later berth can read it.
 const VERSION_FILE: &str = "version";
 
-/// The open database.
+/// The records. What they are is written when a call returns; the death of the daemon does not take it away.
 #[derive(Debug)]
 pub(crate) struct Records {
-    database: sled::Db,
-    containers: sled::Tree,
-    networks: sled::Tree,
+    database: Database,
 }
 
 impl Records {
-    /// Opens or makes the database in the engine's data directory.
+    /// Takes or makes them in the engine's data directory.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, RecordError> {
         check_version(&data_dir.join(VERSION_FILE))?;
-        let database = sled::Config::new()
-            .path(data_dir.join("records"))
-            .cache_capacity(CACHE)
-            .flush_every_ms(None)
-            .open()?;
-        let containers = database.open_tree("containers")?;
-        let networks = database.open_tree("networks")?;
-        Ok(Self {
-            database,
-            containers,
-            networks,
-        })
+        let database = Database::open(data_dir)?;
+        Ok(Self { database })
     }
 
     /// All containers, oldest first.
     pub(crate) fn load(&self) -> Result<Vec<Container>, RecordError> {
         let mut containers = Vec::new();
-        for entry in &self.containers {
-            let (key, value) = entry?;
-            let container: Container =
-                serde_json::from_slice(&value).map_err(|source| RecordError::Unreadable {
-                    id: String::from_utf8_lossy(&key).into_owned(),
-                    source,
-                })?;
+        for (id, value) in self.database.all(Kind::Container)? {
+            let read = serde_json::from_slice(&value);
+            let container: Container = read.map_err(|source| RecordError::Unreadable {
+                id: text(&id),
+                source,
+            })?;
             containers.push(container);
         }
         containers.sort_by(|one, other| {
@@ -60,53 +50,60 @@ impl Records {
         Ok(containers)
     }
 
-    /// Writes a container; it survives the death of the daemon when this returns.
-    pub(crate) fn save(&self, container: &Container) -> Result<(), RecordError> {
-        let document = serde_json::to_vec(container).map_err(|source| RecordError::Unreadable {
-            id: container.id.clone(),
-            source,
-        })?;
-        self.containers.insert(container.id.as_bytes(), document)?;
-        self.database.flush()?;
-        Ok(())
+    /// Writes a container that something has happened to. What cannot be written now is written with the next record.
+    pub(crate) fn save(&mut self, container: &Container) -> Result<(), RecordError> {
+        let document = document_of(container)?;
+        self.database
+            .record(Kind::Container, &container.id, Some(document))
+    }
+
+    /// Writes a container before something happens to it. After a failure nothing may.
+    pub(crate) fn offer(&mut self, container: &Container) -> Result<(), RecordError> {
+        let document = document_of(container)?;
+        self.database.offer(Kind::Container, &container.id, document)
     }
 
     /// All networks that users made.
     pub(crate) fn load_networks(&self) -> Result<Vec<Network>, RecordError> {
-        let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = entry?;
+        let read = |(id, value): (sled::IVec, sled::IVec)| {
             serde_json::from_slice(&value).map_err(|source| RecordError::UnreadableNetwork {
-                id: String::from_utf8_lossy(&key).into_owned(),
+                id: text(&id),
                 source,
             })
         };
-        self.networks.iter().map(read).collect()
+        let all = self.database.all(Kind::Network)?;
+        all.into_iter().map(read).collect()
     }
 
-    /// Writes a network; it survives the death of the daemon when this returns.
-    pub(crate) fn save_network(&self, network: &Network) -> Result<(), RecordError> {
+    /// Writes a network before it is made. After a failure it may not be.
+    pub(crate) fn save_network(&mut self, network: &Network) -> Result<(), RecordError> {
         let document = serde_json::to_vec(network).map_err(|source| RecordError::UnreadableNetwork {
             id: network.id.clone(),
             source,
         })?;
-        self.networks.insert(network.id.as_bytes(), document)?;
-        self.database.flush()?;
-        Ok(())
+        self.database.offer(Kind::Network, &network.id, document)
     }
 
     /// Forgets a network.
-    pub(crate) fn remove_network(&self, id: &str) -> Result<(), RecordError> {
-        self.networks.remove(id.as_bytes())?;
-        self.database.flush()?;
-        Ok(())
+    pub(crate) fn remove_network(&mut self, id: &str) -> Result<(), RecordError> {
+        self.database.record(Kind::Network, id, None)
     }
 
     /// Forgets a container.
-    pub(crate) fn remove(&self, id: &str) -> Result<(), RecordError> {
-        self.containers.remove(id.as_bytes())?;
-        self.database.flush()?;
-        Ok(())
+    pub(crate) fn remove(&mut self, id: &str) -> Result<(), RecordError> {
+        self.database.record(Kind::Container, id, None)
     }
+}
+
+fn text(id: &[u8]) -> String {
+    String::from_utf8_lossy(id).into_owned()
+}
+
+fn document_of(container: &Container) -> Result<Vec<u8>, RecordError> {
+    serde_json::to_vec(container).map_err(|source| RecordError::Unreadable {
+        id: container.id.clone(),
+        source,
+    })
 }
 
 /// Refuses a directory of another version; marks a new one.
@@ -135,9 +132,6 @@ fn check_version(path: &Path) -> Result<(), RecordError> {
 /// Characters of an unknown version that a message shows.
 const SHOWN_VERSION: usize = 32;
 
-/// Memory for sled's pages: records are small and read only at start.
-const CACHE: u64 = 4 * 1024 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,8 +151,12 @@ mod tests {
     #[test]
     fn an_unreadable_record_is_named() {
         let directory = tempfile::tempdir().expect("a directory");
-        let records = Records::open(directory.path()).expect("opened");
-        records.containers.insert("abc", "{").expect("written");
+        let mut records = Records::open(directory.path()).expect("opened");
+        let broken = Some(b"{".to_vec());
+        records
+            .database
+            .record(Kind::Container, "abc", broken)
+            .expect("written");
         let error = records.load().expect_err("refused");
         assert_eq!(error.to_string(), "record of container abc cannot be read");
     }

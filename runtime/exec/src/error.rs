@@ -27,7 +27,7 @@ pub enum ExecError {
         path: PathBuf,
     },
     /// A device that a container is to get.
-    #[error("error gathering device information while adding custom device {path:?}: {source}")]
+    #[error("error gathering device information while adding custom device {path:?}")]
     Device {
         /// The device.
         path: PathBuf,

@@ -211,7 +211,7 @@ impl Keeper {
             let phase = std::mem::replace(&mut container.phase, Phase::Failed);
             drop(phase);
             self.drop_container(id);
-            self.answer(number, crate::protocol::Answer::Failed(failure));
+            self.answer_to(number, crate::protocol::Answer::Failed(failure));
             return;
         }
         self.finish_output(id);
@@ -255,6 +255,10 @@ impl Keeper {
 
     fn known(&self) -> Vec<Known> {
         let known = |(id, container): (&String, &Container)| {
+            if container.forgotten {
+                // Its end will not be told, so nobody may count on it.
+                return None;
+            }
             let exit = match &container.phase {
                 Phase::Starting { .. } | Phase::Running => None,
                 Phase::Failed => return None,

@@ -58,15 +58,16 @@ pub fn pack_directory(
         links: BTreeMap::new(),
         buffer: vec![0; BUFFER],
     };
-    let mut name = prefix.to_vec();
-    name.push(b'/');
-    packer.head(
-        &name,
-        b"",
-        &found,
-        FileType::Directory,
-        &attributes(directory.as_fd()),
-    )?;
+    // A root has no entry of its own: its name would be the host's.
+    if !prefix.is_empty() {
+        packer.head(
+            &[prefix, b"/"].concat(),
+            b"",
+            &found,
+            FileType::Directory,
+            &attributes(directory.as_fd()),
+        )?;
+    }
     packer.directory(&directory, prefix, b"", 0)
 }
 

@@ -43,7 +43,7 @@ pub enum PlanError {
     #[error("invalid restart policy '{0}'")]
     RestartPolicy(String),
     /// A log driver that does not exist here.
-    #[error("logger: no log driver named '{0}' is registered")]
+    #[error("error looking up logging plugin {0}: plugin \"{0}\" not found")]
     LogDriver(String),
     /// An option that the log driver does not have.
     #[error("unknown log opt '{option}' for {driver} log driver")]

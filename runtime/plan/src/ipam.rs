@@ -177,7 +177,11 @@ mod tests {
 
     #[test]
     fn a_network_gives_addresses_of_a_part_of_it() {
-        let mut pool = Pool::of_network((address(0), 24), Some((address(16), 30)), [address(1), address(17)]);
+        let mut pool = Pool::of_network(
+            (address(0), 24),
+            Some((address(16), 30)),
+            [address(1), address(17)],
+        );
         assert_eq!(pool.allocate(), Some(address(16)));
         assert_eq!(pool.allocate(), Some(address(18)));
         assert_eq!(pool.allocate(), Some(address(19)));

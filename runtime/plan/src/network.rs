@@ -103,7 +103,10 @@ pub(crate) fn files(spec: &Spec, placement: &Placement) -> Vec<HostStep> {
             hosts(spec, endpoints, &placement.links)
         }),
         file("hostname", format!("{}\n", spec.hostname)),
-        file("resolv.conf", resolv_conf(spec, &placement.resolv_conf, placement.resolver)),
+        file(
+            "resolv.conf",
+            resolv_conf(spec, &placement.resolv_conf, placement.resolver),
+        ),
     ]
 }
 

@@ -76,6 +76,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/metrics", any(metrics::metrics))
         .route("/debug/vars", any(debug::vars))
         .route("/berth/backup", any(backup::backup))
+        .route("/berth/members", any(members::standings))
         .route("/config/local/log", any(log_level::log_level))
         .route("/mod/v2/lock/{*name}", any(lock::lock))
         .route("/mod/v2/leader/{*name}", any(leader::leader))

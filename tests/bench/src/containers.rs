@@ -8,22 +8,29 @@ use anyhow::{Context, bail, ensure};
 use berth_harness::{Berth, Engine, Process, Scratch, busybox_rootfs, request_unix, until};
 use serde_json::Value;
 
+use crate::containers_many::Place;
 use crate::figures::{median, resident_mebibytes, table};
+use crate::{containers_flow, containers_many};
 
 /// Measured rounds of each row; the first of all is thrown away.
-const ROUNDS: usize = 50;
+pub(crate) const ROUNDS: usize = 50;
 /// The hidden word with which the benchmark times commands in a mount namespace of its own.
 pub(crate) const INSIDE: &str = "__time";
 
-const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
+pub(crate) const JSON: [(&str, &str); 1] = [("Content-Type", "application/json")];
 
-struct Daemon {
-    socket: PathBuf,
-    name: &'static str,
-    network: &'static str,
+/// A daemon that is asked through the API, and how its containers are connected.
+pub(crate) struct Daemon {
+    pub(crate) socket: PathBuf,
+    pub(crate) name: &'static str,
+    pub(crate) network: &'static str,
 }
 
 impl Daemon {
+    pub(crate) fn is_docker(&self) -> bool {
+        self.name.starts_with("docker")
+    }
+
     fn ask(&self, method: &str, target: &str, body: &[u8], good: &[u16]) -> anyhow::Result<Value> {
         let answer = request_unix(&self.socket, method, target, &JSON, body)?;
         ensure!(
@@ -81,8 +88,20 @@ fn rounds(daemons: &[Daemon]) -> anyhow::Result<Vec<[f64; 5]>> {
         .collect())
 }
 
-/// Debian's dockerd on a scratch root and socket, without a bridge and without touching the firewall.
-fn dockerd(scratch: &Scratch, rootfs: &Path) -> anyhow::Result<(Process, PathBuf)> {
+/// Flags with which dockerd leaves the host's network alone.
+const NO_NETWORK: [&str; 4] = [
+    "--bridge=none",
+    "--iptables=false",
+    "--ip-forward=false",
+    "--log-level=error",
+];
+
+/// Debian's dockerd on a scratch root and socket, with the test image.
+pub(crate) fn dockerd(
+    scratch: &Scratch,
+    rootfs: &Path,
+    flags: &[&str],
+) -> anyhow::Result<(Process, PathBuf)> {
     let socket = scratch.join("docker.sock");
     let mut command = Command::new("dockerd");
     command
@@ -90,12 +109,7 @@ fn dockerd(scratch: &Scratch, rootfs: &Path) -> anyhow::Result<(Process, PathBuf
         .arg(format!("--exec-root={}", scratch.join("docker-run").display()))
         .arg(format!("--pidfile={}", scratch.join("docker.pid").display()))
         .arg(format!("--host=unix://{}", socket.display()))
-        .args([
-            "--bridge=none",
-            "--iptables=false",
-            "--ip-forward=false",
-            "--log-level=error",
-        ]);
+        .args(flags);
     let mut process = Process::start(&mut command, &scratch.join("dockerd.log"));
     until("dockerd's answer", Duration::from_secs(60), || {
         assert!(process.ended().is_none(), "dockerd ended:\n{}", process.output());
@@ -129,7 +143,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let rootfs = busybox_rootfs(scratch.path());
     let mut engine = Engine::start(&Berth::new(crate::berth_program()?), &scratch, &[]);
     import(&engine.socket(), &rootfs)?;
-    let (mut docker, docker_socket) = dockerd(&scratch, &rootfs)?;
+    let (mut docker, docker_socket) = dockerd(&scratch, &rootfs, &NO_NETWORK)?;
     let daemons = [
         Daemon {
             socket: engine.socket(),
@@ -149,11 +163,24 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ];
     let medians = rounds(&daemons);
     let memory = (resident_mebibytes(engine.id()), resident_mebibytes(docker.id()));
+    let more = medians.and_then(|medians| {
+        report(&daemons, &medians, &commands(&scratch, &rootfs)?, memory);
+        let [berth, docker_plain, bridged] = &daemons;
+        let place = |name: &str, process: u32| Place {
+            path: scratch.join(name),
+            process,
+        };
+        let places = [
+            place("engine", engine.id()),
+            place("docker", docker.id()),
+            place("engine", engine.id()),
+        ];
+        containers_many::run(&daemons, &places)?;
+        containers_flow::run(berth, docker_plain, bridged, &rootfs)
+    });
     docker.stop();
     engine.teardown();
-    let medians = medians?;
-    report(&daemons, &medians, &commands(&scratch, &rootfs)?, memory);
-    Ok(())
+    more
 }
 
 /// Prints both tables.

@@ -4,11 +4,14 @@
 
 mod cluster;
 mod containers;
+mod containers_flow;
+mod containers_many;
 mod fanout;
 mod figures;
 mod growth;
 mod load;
 mod plot;
+mod soak;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-const USAGE: &str = "usage: berth-bench [store|watches|cluster|kills|containers|--plot FOLDER] (store, watches included, and containers without a word)";
+const USAGE: &str = "usage: berth-bench [store|watches|cluster|kills|soak MINUTES|containers|--plot FOLDER] (store, watches included, and containers without a word)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         ["watches"] => store::watches(),
         ["cluster"] => cluster::run(),
         ["kills"] => cluster::kills(),
+        ["soak", minutes] => soak::run(minutes),
         ["--plot"] => growth::run(Path::new("docs/plots")),
         ["--plot", folder] => growth::run(Path::new(folder)),
         ["containers"] => containers::run(),

@@ -227,7 +227,11 @@ impl Cluster {
 
     /// The same with a namespace, an address for clients and an address for members of the caller's choice.
     #[must_use]
-    pub fn prepare_at(&mut self, scratch: &Scratch, place: (Option<String>, SocketAddr, SocketAddr)) -> usize {
+    pub fn prepare_at(
+        &mut self,
+        scratch: &Scratch,
+        place: (Option<String>, SocketAddr, SocketAddr),
+    ) -> usize {
         let (namespace, client, peer) = place;
         let name = format!("m{}", self.members.len());
         self.members.push(Member {

@@ -140,8 +140,23 @@ pub fn request_unix(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Response> {
+    request_unix_within(path, method, target, headers, body, PATIENCE)
+}
+
+/// The same with a limit on each wait for more of the answer.
+///
+/// # Errors
+/// When the connection fails or the answer cannot be read in time.
+pub fn request_unix_within(
+    path: &Path,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: Duration,
+) -> std::io::Result<Response> {
     let socket = UnixStream::connect(path)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(limit))?;
     exchange(socket, method, target, headers, body)
 }
 

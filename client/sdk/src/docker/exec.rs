@@ -28,8 +28,7 @@ impl EngineClient {
     /// As every request.
     pub async fn start_exec(&self, id: &str, start: &ExecStart) -> Result<Attached, SdkError> {
         let call = Call::new(Method::POST, format!("{API}/exec/{}/start", escape(id)));
-        self.upgrade(call.body("application/json", to_json(start)?))
-            .await
+        self.upgrade(call.body("application/json", to_json(start)?)).await
     }
 
     /// Starts a prepared process and leaves it alone.

@@ -151,8 +151,9 @@ impl EngineClient {
             "Labels": options.labels,
         });
         let call = Call::new(Method::POST, format!("{API}/networks/create"));
-        let made: berth_wire::docker::IdResponse =
-            self.ask(call.body("application/json", to_json(&request)?)).await?;
+        let made: berth_wire::docker::IdResponse = self
+            .ask(call.body("application/json", to_json(&request)?))
+            .await?;
         Ok(made.id)
     }
 

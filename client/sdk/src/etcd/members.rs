@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use berth_wire::etcd::{Health, Member, MembersBody};
+use berth_wire::etcd::{Health, Member, MembersBody, Standing, StandingsBody};
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,15 @@ impl EtcdClient {
     /// What the store refuses, or no member that answers.
     pub async fn members(&self) -> Result<Vec<Member>, MembersError> {
         let body: MembersBody = self.ask("/v2/members").await?;
+        Ok(body.members)
+    }
+
+    /// All members with what etcd's list does not tell: who leads, and who has no vote yet.
+    ///
+    /// # Errors
+    /// As [`EtcdClient::members`]; etcd itself does not know the question.
+    pub async fn standings(&self) -> Result<Vec<Standing>, MembersError> {
+        let body: StandingsBody = self.ask("/berth/members").await?;
         Ok(body.members)
     }
 

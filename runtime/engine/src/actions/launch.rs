@@ -1,6 +1,6 @@
 //! Starting a container: root, ports, addresses, the plan, and the keeper.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use berth_images::ImageError;
 use berth_plan::{Placement, Plan, PlanError, PublishedPort, Spec};
 
 use super::Actions;
+use super::ports::Choice;
 use crate::clock;
 use crate::container::{Container, Place, PublishedAt};
-use crate::error::{LaunchFailure, LaunchFailureKind};
+use crate::error::{Failure, LaunchFailure, LaunchFailureKind, chain};
 use crate::handle::{Input, Launched};
 
 /// The name servers that containers inherit.
@@ -45,12 +46,15 @@ impl Actions {
         };
         let root = Root::mount(&layers).map_err(host_failure)?;
         let accounts = root.account_files().map_err(host_failure)?;
-        let ports = choose_ports(container)?;
+        let mut choice = shared.ports.begin();
+        let ports = choose_ports(container, &mut choice)?;
         self.prepare_mounts(container, &root)?;
         let placement = self.placement(container, directory, accounts, &ports)?;
         let plan = berth_plan::plan(&container.spec, &shared.facts, &placement).map_err(plan_failure)?;
         self.record(&container.id, &plan, ports)?;
         let started = shared.launcher.start(&plan, root).map_err(launch_failure)?;
+        // Its ports are reserved by now.
+        drop(choice);
         self.serve_names(&container.id);
         Ok(Launched {
             pid: i64::from(started.pid),
@@ -74,7 +78,11 @@ impl Actions {
         let inputs = self.shared.inputs.upgrade().ok_or_else(stopping)?;
         inputs.blocking_send(input).map_err(|_| stopping())?;
         drop(inputs);
-        done.recv().map_err(|_| stopping())
+        let recorded = done.recv().map_err(|_| stopping())?;
+        recorded.map_err(|error| LaunchFailure {
+            message: Failure::from(error).to_string(),
+            kind: LaunchFailureKind::Host,
+        })
     }
 
     fn placement(
@@ -124,17 +132,17 @@ pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
 /// if somebody was quicker.
 ///
 /// Nothing is published for a container that nothing leads to.
-fn choose_ports(container: &Container) -> Result<Vec<PublishedAt>, LaunchFailure> {
+fn choose_ports(container: &Container, choice: &mut Choice) -> Result<Vec<PublishedAt>, LaunchFailure> {
     let first = container.run.place.as_ref().and_then(|place| place.endpoint.as_ref());
     let leads = first.and_then(|address| address.endpoint.as_ref()).is_some_and(|endpoint| endpoint.routed);
     if !leads {
         return Ok(Vec::new());
     }
     let spec = &container.spec;
-    let chosen = |wish: &PublishedPort| {
+    let mut chosen = |wish: &PublishedPort| {
         let protocol = wish.protocol.to_string();
         let host_port = match wish.host_port {
-            0 => free_port(&protocol, wish.host_ip).map_err(|error| LaunchFailure {
+            0 => choice.free_port(&protocol, wish.host_ip).map_err(|error| LaunchFailure {
                 message: format!("no free port for {}/{protocol}: {error}", wish.container_port),
                 kind: LaunchFailureKind::Host,
             })?,
@@ -147,17 +155,7 @@ fn choose_ports(container: &Container) -> Result<Vec<PublishedAt>, LaunchFailure
             host_port,
         })
     };
-    spec.published.iter().map(chosen).collect()
-}
-
-fn free_port(protocol: &str, address: Ipv4Addr) -> std::io::Result<u16> {
-    let any = SocketAddr::new(IpAddr::V4(address), 0);
-    let bound = if protocol == "udp" {
-        UdpSocket::bind(any)?.local_addr()?
-    } else {
-        TcpListener::bind(any)?.local_addr()?
-    };
-    Ok(bound.port())
+    spec.published.iter().map(&mut chosen).collect()
 }
 
 /// The wishes of the specification with the ports that they got.
@@ -204,15 +202,4 @@ pub(super) fn launch_failure(error: LaunchError) -> LaunchFailure {
         message: chain(&error),
         kind,
     }
-}
-
-/// An error with its causes in one line: the record keeps text only.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -159,7 +159,10 @@ impl Actions {
     pub(crate) fn reopen_names(&self, container: &Container) {
         let sockets = process(container).and_then(|pid| self.shared.launcher.reopen_names(pid));
         match sockets {
-            Ok(sockets) => self.shared.resolvers.serve(&container.id, sockets, host_servers()),
+            Ok(sockets) => self
+                .shared
+                .resolvers
+                .serve(&container.id, sockets, host_servers()),
             Err(error) => {
                 tracing::error!(container = container.id, %error, "the names of a container are not resolved");
             }

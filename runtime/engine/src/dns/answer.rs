@@ -43,27 +43,30 @@ pub(super) fn answer(table: &NameTable, container: &str, question: &[u8], stream
     if question.metadata.op_code != OpCode::Query || query.query_class != DNSClass::IN {
         return Outcome::Ask;
     }
-    match query.query_type {
-        RecordType::PTR => {
-            let name = query
-                .name
-                .parse_arpa_name()
-                .ok()
-                .filter(|network| network.prefix_len() == network.max_prefix_len())
-                .and_then(|network| table.name_of(container, network.addr()))
-                .and_then(|name| Name::from_ascii(name).ok());
-            match name {
-                Some(name) => {
-                    let record = Record::from_rdata(query.name.clone(), TTL, RData::PTR(PTR(name)));
-                    reply(&question, ResponseCode::NoError, vec![record], stream)
-                }
-                None => Outcome::Ask,
-            }
+    if query.query_type == RecordType::PTR {
+        return pointer(table, container, &question, query, stream);
+    }
+    match table.find(container, &query.name.to_utf8()) {
+        Some(found) => reply(&question, ResponseCode::NoError, records(query, &found), stream),
+        None => Outcome::Ask,
+    }
+}
+
+/// What an address is called.
+fn pointer(table: &NameTable, container: &str, question: &Message, query: &Query, stream: bool) -> Outcome {
+    let name = query
+        .name
+        .parse_arpa_name()
+        .ok()
+        .filter(|network| network.prefix_len() == network.max_prefix_len())
+        .and_then(|network| table.name_of(container, network.addr()))
+        .and_then(|name| Name::from_ascii(name).ok());
+    match name {
+        Some(name) => {
+            let record = Record::from_rdata(query.name.clone(), TTL, RData::PTR(PTR(name)));
+            reply(question, ResponseCode::NoError, vec![record], stream)
         }
-        _ => match table.find(container, &query.name.to_utf8()) {
-            Some(found) => reply(&question, ResponseCode::NoError, records(query, &found), stream),
-            None => Outcome::Ask,
-        },
+        None => Outcome::Ask,
     }
 }
 
@@ -156,9 +159,14 @@ mod tests {
                 assert!(belongs(&ask(name, kind), &bytes));
                 let data = message.answers.iter().map(|record| record.data.to_string());
                 let data: Vec<String> = data.collect();
-                format!("{} {} {}", message.metadata.truncation, data.len(), data.first().map_or("", |first| first.as_str()))
+                format!(
+                    "{} {} {}",
+                    message.metadata.truncation,
+                    data.len(),
+                    data.first().map_or("", |first| first.as_str())
+                )
             }
-            other => format!("{other:?}"),
+            other @ (Outcome::Ask | Outcome::Ignore) => format!("{other:?}"),
         }
     }
 
@@ -167,7 +175,10 @@ mod tests {
         assert_eq!(check("WEB.", RecordType::A, false), "false 1 10.0.0.2");
         assert_eq!(check("web.", RecordType::AAAA, false), "false 0 ");
         assert_eq!(check("example.org.", RecordType::A, false), "Ask");
-        assert_eq!(check("2.0.0.10.in-addr.arpa.", RecordType::PTR, false), "false 1 web.net");
+        assert_eq!(
+            check("2.0.0.10.in-addr.arpa.", RecordType::PTR, false),
+            "false 1 web.net."
+        );
         assert_eq!(check("3.0.0.10.in-addr.arpa.", RecordType::PTR, false), "Ask");
         assert_eq!(check("many.", RecordType::A, true), "false 60 10.0.0.1");
         assert_eq!(check("many.", RecordType::A, false), "true 0 ");

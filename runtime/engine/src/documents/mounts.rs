@@ -44,6 +44,12 @@ fn point(mount: &UserMount, volumes: &Volumes) -> Option<MountPoint> {
             name: volume.name.clone(),
             source: volumes.data(&volume.name).to_string_lossy().into_owned(),
             driver: "local".to_owned(),
+            // What dockerd shows of a named volume without options.
+            mode: if volume.anonymous || mount.flags.read_only {
+                common.mode.clone()
+            } else {
+                "z".to_owned()
+            },
             ..common
         },
         // Docker shows those of `--mount` only, and of them nothing but the place.

@@ -43,7 +43,7 @@ impl EventLoop {
             attachments,
             links,
         };
-        self.records.save(&container)?;
+        self.records.offer(&container)?;
         self.names.take(&name, &id);
         self.tell(&container, "create", []);
         self.containers.insert(id.clone(), Entry::new(container));
@@ -74,7 +74,13 @@ impl EventLoop {
         if name.strip_prefix('/').unwrap_or(name) == old {
             return Err(Failure::SameName);
         }
-        let name = self.free_name(name)?;
+        let name = self
+            .free_name(name)
+            .map_err(|reason| match reason {
+                Failure::BadName(name) => Failure::BadName(format!("/{name}")),
+                other => other,
+            })
+            .map_err(|reason| Failure::Rename(Box::new(reason)))?;
         self.update(&id, |container| container.name.clone_from(&name))?;
         self.names.release(&old);
         self.names.take(&name, &id);

@@ -57,7 +57,8 @@ impl EventLoop {
         }
         let found = self.find_exec(id)?;
         let container = self.running_container(&found.exec.container_id)?;
-        let spec = berth_plan::resolve_exec(&found.exec.config, start, id, &container.spec)?;
+        let mut spec = berth_plan::resolve_exec(&found.exec.config, start, id, &container.spec)?;
+        container.add_link_variables(&mut spec.env);
         if !self.execs.begin(id) {
             return Err(Failure::ExecBegun {
                 id: id.to_owned(),

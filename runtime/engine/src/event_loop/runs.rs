@@ -6,7 +6,7 @@ use berth_plan::Plan;
 
 use super::EventLoop;
 use crate::container::{Container, Place, PublishedAt, Status};
-use crate::error::LaunchFailure;
+use crate::error::{LaunchFailure, RecordError};
 use crate::handle::{Ended, Launched};
 use crate::lifecycle::{self, Phase};
 
@@ -26,18 +26,17 @@ impl EventLoop {
         self.actions.launch(&container);
     }
 
-    /// What a launch will do to the host is on record before it does it, so that it can be undone after a crash.
-    pub(super) fn planned(&mut self, id: &str, plan: Plan, ports: Vec<PublishedAt>) {
-        if !self.containers.contains_key(id) {
-            return;
-        }
-        let saved = self.update(id, |container| {
+    /// What a launch will do to the host is on record before it does it, so that it can be undone after a crash. What
+    /// cannot be put on record is not done.
+    pub(super) fn planned(&mut self, id: &str, plan: Plan, ports: Vec<PublishedAt>) -> Result<(), RecordError> {
+        self.note(id, |container| {
             container.run.plan = Some(plan);
             if let Some(place) = &mut container.run.place {
                 place.ports = ports;
             }
         });
-        self.log_unsaved(id, saved);
+        let entry = self.containers.get(id);
+        entry.map_or(Ok(()), |entry| self.records.offer(&entry.container))
     }
 
     pub(super) fn launched(&mut self, id: &str, launched: Launched) {

@@ -137,7 +137,12 @@ impl Handle {
         .await
     }
 
-    pub(crate) async fn disconnect(&self, reference: &str, container: &str, force: bool) -> Result<(), Failure> {
+    pub(crate) async fn disconnect(
+        &self,
+        reference: &str,
+        container: &str,
+        force: bool,
+    ) -> Result<(), Failure> {
         self.ask(|reply| {
             Command::Network(NetworkCommand::Disconnect {
                 reference: reference.to_owned(),

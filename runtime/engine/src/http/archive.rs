@@ -23,6 +23,9 @@ const PIECES: usize = 16;
 /// Gathered before it is handed on.
 const PIECE: usize = 64 * 1024;
 
+/// The bit of Go's file modes that means a directory.
+const DIRECTORY: u32 = 1 << 31;
+
 /// What clients look for to know what is at a path.
 const STAT: &str = "X-Docker-Container-Path-Stat";
 
@@ -113,9 +116,15 @@ async fn named(api: &Arc<Api>, id: &str, params: &Params) -> Result<(Arc<Contain
 }
 
 async fn stat_header(api: &Arc<Api>, container: &Arc<Container>, path: &str) -> Result<HeaderValue, Failure> {
-    let (actions, container, path) = (api.actions.clone(), Arc::clone(container), path.to_owned());
-    let stat = tokio::task::spawn_blocking(move || actions.spot(&container, &path)?.stat());
+    let (actions, place, asked) = (api.actions.clone(), Arc::clone(container), path.to_owned());
+    let stat = tokio::task::spawn_blocking(move || actions.spot(&place, &asked)?.stat());
     let stat = stat.await.map_err(|_| Failure::Stopping)??;
+    if path.ends_with('/') && stat.mode & DIRECTORY == 0 && stat.link_target.is_empty() {
+        let id = &container.id;
+        return Err(Failure::NoSuchThing(format!(
+            "Could not find the file {path} in container {id}"
+        )));
+    }
     let text = base64(&serde_json::to_vec(&stat)?);
     HeaderValue::from_str(&text).map_err(|_| Failure::BadParameter {
         name: "path",

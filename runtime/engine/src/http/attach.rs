@@ -91,6 +91,11 @@ pub(super) fn respond(
         }
         drop(place);
     });
+    switching()
+}
+
+/// The answer behind which the connection is a raw stream.
+pub(super) fn switching() -> Response<Body> {
     let mut response = raw(Response::new(Body::empty()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response
@@ -165,7 +170,7 @@ async fn open(api: &Arc<Api>, found: &Found, params: &Params) -> Result<Session,
 
 impl Session {
     /// Both directions until the output ends. The client's end of input ends only the input.
-    async fn run<C>(self, connection: C) -> io::Result<()>
+    pub(super) async fn run<C>(self, connection: C) -> io::Result<()>
     where
         C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {

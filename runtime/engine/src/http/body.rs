@@ -1,6 +1,7 @@
 //! Request bodies: small JSON documents as a whole, archives as a stream for a blocking reader.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, header};
@@ -16,6 +17,12 @@ const MAX_JSON: usize = 4 * 1024 * 1024;
 
 /// Pieces of an upload between the socket and the extractor; then the client waits.
 const PIECES: usize = 16;
+
+/// As much of a refused upload is still taken; a client that sends more sees a closed connection.
+const REST: usize = 256 * 1024 * 1024;
+
+/// As long is waited for the rest of a refused upload.
+const REST_TIME: Duration = Duration::from_secs(60);
 
 /// The whole body, up to the limit of a JSON document.
 pub(crate) async fn bytes(request: Request<Incoming>) -> Result<Bytes, Failure> {
@@ -35,6 +42,17 @@ pub(crate) async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Res
         return Err(Failure::ContentType(content_type));
     }
     Ok(serde_json::from_slice(&bytes(request).await?)?)
+}
+
+/// Reads the rest and throws it away: a client that still sends would find the connection closed, and not the answer.
+async fn drain(mut body: Incoming) {
+    let mut left = REST;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// The body for a blocking reader.
@@ -58,6 +76,7 @@ pub(crate) fn reader(request: Request<Incoming>) -> BodyReader {
             if let Ok(piece) = piece
                 && sender.send(Ok(piece)).await.is_err()
             {
+                drop(tokio::time::timeout(REST_TIME, drain(body)).await);
                 return;
             }
         }

@@ -10,6 +10,7 @@ use super::{Answer, Api, json};
 use crate::container::{Container, Status, parse_port};
 use crate::error::Failure;
 use crate::filters::{FilterError, Filters, name_matches};
+use crate::volumes::Volumes;
 use crate::{clock, documents};
 
 /// The filters of the list.
@@ -42,6 +43,9 @@ const STATES: [&str; 7] = [
     "dead",
 ];
 
+/// What the health filter takes.
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
 pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &LIST_FILTERS)?;
     check_values(&filters)?;
@@ -54,6 +58,7 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let everything = params.flag("all") || limit.is_some() || names_states(&filters);
     let images = api.actions.image_names().await?;
     let span = Span::new(&all, &filters, params)?;
+    let volumes = &api.actions.shared.volumes;
     let now = clock::now();
     let mut rows: Vec<ContainerSummary> = all
         .iter()
@@ -61,11 +66,11 @@ pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
         .filter(|(index, _)| span.contains(*index))
         .map(|(_, container)| container)
         .filter(|container| everything || container.run.status.counts_as_running())
-        .filter(|container| selects(&filters, container, &images))
+        .filter(|container| selects(&filters, container, &images) && sees(&filters, container, volumes))
         .take(limit.unwrap_or(usize::MAX))
         .map(|container| {
             let mut row = documents::summary(container, images.shown(container), now);
-            row.mounts = documents::points(container, &api.actions.shared.volumes);
+            row.mounts = documents::points(container, volumes);
             row.names.extend(documents::link_names(container, &all));
             row
         })
@@ -112,6 +117,19 @@ fn check_values(filters: &Filters) -> Result<(), FilterError> {
             return refuse("exited", value);
         }
     }
+    for value in filters.values("health").into_iter().flatten() {
+        if !HEALTH.contains(&value.as_str()) {
+            return Err(FilterError::Health(value.clone()));
+        }
+    }
+    filters.check_flag("is-task")?;
+    for key in ["publish", "expose"] {
+        for value in filters.values(key).into_iter().flatten() {
+            if parse_port(value).is_none() {
+                return refuse(key, value);
+            }
+        }
+    }
     Ok(())
 }
 
@@ -154,13 +172,18 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
         "" | "default" => "bridge",
         other => other,
     };
+    // Published are ports of the host, exposed those of the container.
     let has_port = |wanted: &String, published: bool| {
         parse_port(wanted).is_some_and(|(port, protocol)| {
-            let known = container
-                .ports()
-                .iter()
-                .any(|found| found.0 == port && found.1 == protocol);
-            known && (!published || !container.published(port, protocol).is_empty())
+            container.ports().iter().any(|found| {
+                let mut places = container.published(found.0, &found.1).into_iter();
+                found.1 == protocol
+                    && if published {
+                        places.any(|place| place.host_port == port)
+                    } else {
+                        found.0 == port
+                    }
+            })
         })
     };
     filters.labels(&config.labels)
@@ -172,7 +195,10 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
         })
         && filters.any("ancestor", |reference| images.means(reference, container))
         && filters.any("network", |name| {
-            name == network || name == documents::BRIDGE_NETWORK_ID
+            let mut attachments = container.attachments.iter();
+            let connected = container.spec.network == berth_plan::Network::Bridge;
+            name == network
+                || connected && attachments.any(|one| one.name == *name || one.network.starts_with(name.as_str()))
         })
         && filters.any("expose", |port| has_port(port, false))
         && filters.any("publish", |port| has_port(port, true))
@@ -180,9 +206,16 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
             let health = container.run.health.as_ref().map(|health| health.status.as_str());
             wanted == health.unwrap_or("none")
         })
-        && filters.any("is-task", |task| task == "false")
+        && filters.any("is-task", |task| task == "false" || task == "0")
         && filters.any("isolation", |isolation| isolation == "default")
-        && filters.any("volume", |volume| config.volumes.contains_key(volume))
+}
+
+/// Whether it has a volume, by its name, or anything at a place.
+fn sees(filters: &Filters, container: &Container, volumes: &Volumes) -> bool {
+    filters.values("volume").is_none()
+        || documents::points(container, volumes)
+            .iter()
+            .any(|point| filters.any("volume", |wanted| *wanted == point.name || *wanted == point.destination))
 }
 
 /// Which image every name means now, to tell names that have moved on.
@@ -213,7 +246,7 @@ impl ImageNames {
 }
 
 /// A short name with its tag.
-fn with_tag(reference: &str) -> String {
+pub(super) fn with_tag(reference: &str) -> String {
     let short = reference.strip_prefix("docker.io/").unwrap_or(reference);
     let short = short.strip_prefix("library/").unwrap_or(short);
     let has_tag = short.rsplit('/').next().is_some_and(|last| last.contains(':'));

@@ -7,13 +7,13 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::params::Params;
-use super::{Answer, Api, body, json};
+use super::{Answer, Api, body, json, quirks};
 use crate::error::Failure;
 use crate::handle::Wish;
 
 pub(crate) async fn create(api: &Arc<Api>, params: &Params, request: Request<Incoming>) -> Answer {
     check_platform(params.text("platform"))?;
-    let request: CreateRequest = body::json(request).await?;
+    let request: CreateRequest = serde_json::from_value(quirks::moved(body::json(request).await?))?;
     if request.config == ContainerConfig::default() {
         return Err(Failure::EmptyConfig);
     }

@@ -41,7 +41,9 @@ fn plain(status: StatusCode, text: String) -> Response<Body> {
 
 fn status(failure: &Failure) -> StatusCode {
     match failure {
+        Failure::Rename(reason) => status(reason),
         Failure::NoSuchContainer(_)
+        | Failure::KillNobody(_)
         | Failure::NoSuchImage(_)
         | Failure::NoSuchExec(_)
         | Failure::NoSuchVolume(_)
@@ -53,6 +55,7 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::NoBindSource(_)
         | Failure::NotADirectory
         | Failure::SameName
+        | Failure::DigestAsName
         | Failure::BadSignal(_)
         | Failure::NoStream
         | Failure::SeveralUntil

@@ -2,21 +2,27 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_exec::Attach;
 use berth_wire::docker::{DetachKeys, ExecConfig, ExecStart, IdResponse, Stream, encode_frame};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::attach::{Session, respond, take_place};
+use super::attach::{Session, respond, switching, take_place};
 use super::params::Params;
 use super::resize::size;
 use super::{Answer, Api, body, empty, json};
 use crate::error::Failure;
-use crate::execs;
+use crate::execs::{self, Exec};
 use crate::handle::Begun;
+
+/// How long a new size waits for a process that is being started.
+const LAUNCH: Duration = Duration::from_secs(5);
 
 pub(crate) async fn create(api: &Arc<Api>, id: &str, request: Request<Incoming>) -> Answer {
     let config: ExecConfig = body::json(request).await?;
@@ -36,41 +42,71 @@ pub(crate) async fn start(api: &Arc<Api>, id: &str, mut request: Request<Incomin
     };
     let detach = start.detach;
     let begun = api.handle.begin_exec(id, start).await?;
+    let live = connect(api, &begun.found.exec, detach).await?;
+    if let (Some(on_upgrade), false) = (on_upgrade, detach) {
+        let api = Arc::clone(api);
+        tokio::spawn(async move {
+            // The answer goes out first: output that comes with it is lost on clients that read too much (docker-py).
+            let connection = on_upgrade.await;
+            let session = launch(&api, begun, live, detach).await;
+            match (session, connection) {
+                // A client that goes away in the middle is no failure of anybody's.
+                (Ok(Some(session)), Ok(connection)) => drop(session.run(TokioIo::new(connection)).await),
+                (Ok(_), Err(error)) => tracing::debug!(%error, "a client left before its exec began"),
+                (Err(error), _) => tracing::debug!(%error, "an exec did not begin"),
+                (Ok(None), Ok(_)) => {}
+            }
+            drop(place);
+        });
+        return Ok(switching());
+    }
     // On its own: what has begun comes to its end, also without its client.
-    let running = tokio::spawn(run(Arc::clone(api), begun, detach));
+    let running = {
+        let api = Arc::clone(api);
+        tokio::spawn(async move { launch(&api, begun, live, detach).await })
+    };
     let session = running.await.map_err(|_| Failure::Stopping)??;
     match (session, place) {
-        (Some(session), Some(place)) => Ok(respond(session, on_upgrade, place)),
+        (Some(session), Some(place)) => Ok(respond(session, None, place)),
         _ => Ok(empty(StatusCode::OK)),
     }
 }
 
-/// Starts it. A client that waits for its output gets the reason of a failure as output, as Docker does.
-async fn run(api: Arc<Api>, begun: Begun, detach: bool) -> Result<Option<Session>, Failure> {
-    let Begun {
-        container,
-        found,
-        spec,
-    } = begun;
-    let config = found.exec.config.clone();
+/// The keeper's end of input and output; none where nobody stays.
+async fn connect(api: &Arc<Api>, exec: &Exec, detach: bool) -> Result<Option<UnixStream>, Failure> {
+    if detach {
+        return Ok(None);
+    }
+    let config = &exec.config;
     let attach = Attach {
         stdin: config.attach_stdin,
         stdout: config.attach_stdout,
         stderr: config.attach_stderr && !config.tty,
         raw: config.tty,
     };
-    let live = if detach {
-        None
-    } else {
-        match api.actions.attach(&found.exec.id, attach).await {
-            Ok(live) => Some(live),
-            Err(failure) => {
-                api.actions.exec_failed(&found.exec.id).await;
-                return Err(failure);
-            }
+    match api.actions.attach(&exec.id, attach).await {
+        Ok(live) => Ok(Some(live)),
+        Err(failure) => {
+            api.actions.exec_failed(&exec.id).await;
+            Err(failure)
         }
-    };
+    }
+}
+
+/// Starts it. A client that waits for its output gets the reason of a failure as output, as Docker does.
+async fn launch(
+    api: &Arc<Api>,
+    begun: Begun,
+    live: Option<UnixStream>,
+    detach: bool,
+) -> Result<Option<Session>, Failure> {
+    let Begun {
+        container,
+        found,
+        spec,
+    } = begun;
     let failed = api.actions.launch_exec(&container, spec).await;
+    let config = &found.exec.config;
     let mut session = Session {
         replay: None,
         live,
@@ -116,7 +152,12 @@ pub(crate) async fn inspect(api: &Arc<Api>, id: &str) -> Answer {
 
 pub(crate) async fn resize(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     let (rows, columns) = size(params)?;
-    let found = api.handle.find_exec(id).await?;
+    let mut found = api.handle.find_exec(id).await?;
+    // The client tells the size as soon as it has its answer, which may be before the process is there.
+    let settled = found
+        .state
+        .wait_for(|state| !state.begun || state.pid != 0 || !state.running);
+    drop(tokio::time::timeout(LAUNCH, settled).await);
     if !found.state.borrow().running {
         return Err(Failure::ExecNotRunning(id.to_owned()));
     }

@@ -21,13 +21,14 @@ const LIST_FILTERS: [&str; 5] = ["before", "dangling", "label", "reference", "si
 
 pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &LIST_FILTERS)?;
+    filters.check_flag("dangling")?;
     let pattern = params.given("filter").filter(|pattern| !pattern.is_empty());
     let mut images = api.actions.with_images(berth_images::ImageStore::list).await?;
     images.sort_by_key(|image| std::cmp::Reverse(created(image)));
     let limit = |key: &str| match filters.values(key).and_then(|values| values.iter().next()) {
         Some(reference) => match images.iter().find(|image| is_meant(image, reference)) {
             Some(image) => Ok(Some(created(image))),
-            None => Err(Failure::NoSuchImage(reference.clone())),
+            None => Err(Failure::NoSuchImage(super::containers::with_tag(reference))),
         },
         None => Ok(None),
     };
@@ -163,15 +164,10 @@ async fn import(api: &Arc<Api>, params: &Params, request: Request<Incoming>) -> 
         .actions
         .with_images(move |images| images.import(reader, named.as_deref(), &changes, &message))
         .await?;
-    tell(
-        api,
-        "import",
-        &image.id,
-        reference.as_deref().unwrap_or(&image.id),
-    );
     if let Some(reference) = &reference {
         tell(api, "tag", &image.id, reference);
     }
+    tell(api, "import", &image.id, &image.id);
     let mut line = serde_json::to_vec(&ProgressMessage {
         status: Some(image.id),
         ..ProgressMessage::default()
@@ -198,6 +194,9 @@ pub(crate) async fn tag(api: &Arc<Api>, source: &str, params: &Params) -> Answer
             value: String::new(),
         });
     };
+    if target == "sha256" || target.starts_with("sha256:") {
+        return Err(Failure::DigestAsName);
+    }
     let (from, to) = (source.to_owned(), target.clone());
     api.actions
         .with_images(move |images| images.tag(&from, &to))

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use berth_wire::docker::CreateRequest;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use serde_json::{Map, Value};
 
 use super::params::Params;
-use super::{Answer, Api, body, empty, volumes};
+use super::{Answer, Api, body, empty, quirks, volumes};
 use crate::error::Failure;
 use crate::handle::Change;
 use crate::lifecycle::{self, Grace};
@@ -16,14 +18,36 @@ use crate::lifecycle::{self, Grace};
 const START_WITHOUT_BODY: u32 = 24;
 
 pub(crate) async fn start(api: &Arc<Api>, id: &str, minor: u32, request: Request<Incoming>) -> Answer {
-    if !body::bytes(request).await?.is_empty() {
-        return Err(if minor >= START_WITHOUT_BODY {
-            Failure::StartWithBody
-        } else {
-            Failure::Unsupported("a host configuration in the start request")
-        });
+    let body = body::bytes(request).await?;
+    if !body.is_empty() {
+        if minor >= START_WITHOUT_BODY {
+            return Err(Failure::StartWithBody);
+        }
+        if let Value::Object(host) = serde_json::from_slice(&body)? {
+            configure(api, id, host).await?;
+        }
     }
     change(api, id, Change::Start).await
+}
+
+/// The host's part of the configuration that came with the start takes the place of the stored one, as far as it says
+/// something.
+async fn configure(api: &Arc<Api>, id: &str, host: Map<String, Value>) -> Result<(), Failure> {
+    let container = api.handle.find(id).await?.container;
+    let said = quirks::said(host);
+    let moves = said.contains_key("Links") || said.contains_key("NetworkMode");
+    let mut stored = serde_json::to_value(&container.host_config)?;
+    if let Value::Object(stored) = &mut stored {
+        // Documents write them in a form that no request has.
+        stored.remove("Links");
+        stored.extend(said);
+    }
+    let request = CreateRequest {
+        config: container.config.clone(),
+        host_config: serde_json::from_value(stored)?,
+        ..CreateRequest::default()
+    };
+    api.handle.configure(&container.id, request, moves).await
 }
 
 pub(crate) async fn stop(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
@@ -39,7 +63,12 @@ pub(crate) async fn restart(api: &Arc<Api>, id: &str, params: &Params) -> Answer
 pub(crate) async fn kill(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     const SIGKILL: i32 = 9;
     let signal = signal(params)?.unwrap_or(SIGKILL);
-    change(api, id, Change::Kill { signal }).await
+    change(api, id, Change::Kill { signal })
+        .await
+        .map_err(|failure| match failure {
+            Failure::NoSuchContainer(_) => Failure::KillNobody(id.to_owned()),
+            other => other,
+        })
 }
 
 pub(crate) async fn rename(api: &Arc<Api>, id: &str, params: &Params) -> Answer {

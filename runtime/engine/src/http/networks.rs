@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_wire::docker::{
-    IpamConfig, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworkIpam,
-    NetworkResource, PruneNetworksResponse,
+    IpamConfig, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated, NetworkDisconnect,
+    NetworkIpam, NetworkResource, PruneNetworksResponse,
 };
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -21,7 +21,28 @@ use crate::networks::{Network, NetworkFailure, NetworkWish, PSEUDO};
 const LIST_FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
 
-pub(crate) async fn create(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
+/// Everything below `/networks`.
+pub(crate) async fn answer(
+    api: &Arc<Api>,
+    method: &str,
+    rest: &[&str],
+    params: &Params,
+    request: Request<Incoming>,
+) -> Answer {
+    match (method, rest) {
+        ("GET", []) => list(api, params).await,
+        ("POST", ["create"]) => create(api, request).await,
+        ("POST", ["prune"]) => prune(api, params).await,
+        // `docker inspect X` asks for every kind of thing; a miss must be 404.
+        ("GET", [name]) => inspect(api, name).await,
+        ("POST", [name, "connect"]) => connect(api, name, request).await,
+        ("POST", [name, "disconnect"]) => disconnect(api, name, request).await,
+        ("DELETE", [name]) => remove(api, name).await,
+        _ => Err(Failure::NoSuchPage),
+    }
+}
+
+async fn create(api: &Arc<Api>, request: Request<Incoming>) -> Answer {
     let request: NetworkCreate = body::json(request).await?;
     let taken = tokio::task::spawn_blocking(berth_exec::netlink::taken_subnets);
     let taken = taken.await.map_err(|_| Failure::Stopping)?;
@@ -39,7 +60,7 @@ pub(crate) async fn create(api: &Arc<Api>, request: Request<Incoming>) -> Answer
     json(StatusCode::CREATED, &created)
 }
 
-pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
+async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &LIST_FILTERS)?;
     check_values(&filters)?;
     let mut all = api.handle.networks().await?;
@@ -81,27 +102,30 @@ fn selects(filters: &Filters, row: &NetworkResource, used: bool) -> bool {
         && filters.labels(&row.labels)
 }
 
-pub(crate) async fn inspect(api: &Arc<Api>, name: &str) -> Answer {
-    if let Some((name, id)) = PSEUDO.into_iter().find(|(pseudo, id)| name == *pseudo || name == *id) {
+async fn inspect(api: &Arc<Api>, name: &str) -> Answer {
+    if let Some((name, id)) = PSEUDO
+        .into_iter()
+        .find(|(pseudo, id)| name == *pseudo || name == *id)
+    {
         return json(StatusCode::OK, &document_of_pseudo(name, id));
     }
     let view = api.handle.network(name).await?;
     json(StatusCode::OK, &document(&view))
 }
 
-pub(crate) async fn remove(api: &Arc<Api>, name: &str) -> Answer {
+async fn remove(api: &Arc<Api>, name: &str) -> Answer {
     api.handle.remove_network(name).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
-pub(crate) async fn connect(api: &Arc<Api>, name: &str, request: Request<Incoming>) -> Answer {
+async fn connect(api: &Arc<Api>, name: &str, request: Request<Incoming>) -> Answer {
     let request: NetworkConnect = body::json(request).await?;
     let settings = request.endpoint_config.unwrap_or_default();
     api.handle.connect(name, &request.container, settings).await?;
     Ok(empty(StatusCode::OK))
 }
 
-pub(crate) async fn disconnect(api: &Arc<Api>, name: &str, request: Request<Incoming>) -> Answer {
+async fn disconnect(api: &Arc<Api>, name: &str, request: Request<Incoming>) -> Answer {
     let request: NetworkDisconnect = body::json(request).await?;
     api.handle
         .disconnect(name, &request.container, request.force)
@@ -109,7 +133,7 @@ pub(crate) async fn disconnect(api: &Arc<Api>, name: &str, request: Request<Inco
     Ok(empty(StatusCode::OK))
 }
 
-pub(crate) async fn prune(api: &Arc<Api>, params: &Params) -> Answer {
+async fn prune(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &PRUNE_FILTERS)?;
     let until = super::prune::until(&filters)?;
     // A container that does not run has a claim too.
@@ -194,7 +218,10 @@ fn document(view: &NetworkView) -> NetworkResource {
 
 fn row(row: &NetworkRow) -> (String, NetworkContainer) {
     let address = &row.address;
-    let ipv6 = address.endpoint.as_ref().and_then(|endpoint| endpoint.ipv6.as_ref());
+    let ipv6 = address
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.ipv6.as_ref());
     let document = NetworkContainer {
         name: row.name.clone(),
         endpoint_id: address.endpoint_id.clone(),

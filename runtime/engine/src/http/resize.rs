@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use berth_exec::ExecError;
 use http::StatusCode;
 
 use super::params::Params;
@@ -17,7 +18,11 @@ pub(crate) async fn resize(api: &Arc<Api>, id: &str, params: &Params) -> Answer 
             id: container.id.clone(),
         });
     }
-    api.actions.resize(&container.id, rows, columns).await?;
+    match api.actions.resize(&container.id, rows, columns).await {
+        // dockerd too takes the size of a terminal that is not there: clients ask without a look whether there is one.
+        Ok(()) | Err(Failure::Exec(ExecError::NoTerminal { .. })) => {}
+        Err(failure) => return Err(failure),
+    }
     let mut attributes = container.attributes();
     attributes.insert("height".to_owned(), rows.to_string());
     attributes.insert("width".to_owned(), columns.to_string());

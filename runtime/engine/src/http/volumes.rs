@@ -54,6 +54,7 @@ pub(crate) async fn create(api: &Arc<Api>, request: Request<Incoming>) -> Answer
 
 pub(crate) async fn list(api: &Arc<Api>, params: &Params) -> Answer {
     let filters = Filters::parse(params.text("filters"), &LIST_FILTERS)?;
+    filters.check_flag("dangling")?;
     let used = used(api).await?;
     let volumes = api.actions.shared.volumes.list();
     let wanted = |volume: &&Volume| {
@@ -189,7 +190,7 @@ pub(super) fn document(api: &Arc<Api>, volume: &Volume) -> VolumeResource {
             .to_string_lossy()
             .into_owned(),
         name: volume.name.clone(),
-        options: None,
+        options: Some(std::collections::BTreeMap::new()),
         scope: "local".to_owned(),
         usage_data: None,
     }

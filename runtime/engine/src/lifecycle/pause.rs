@@ -47,8 +47,9 @@ impl Life {
     }
 
     pub(super) fn unpause(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) {
+        // What does not run is not paused either: dockerd's word for both.
         if self.phase != Phase::Running {
-            return effects.push(Effect::Answer(ticket, Answer::MustRun));
+            return effects.push(Effect::Answer(ticket, Answer::NotPaused));
         }
         match self.frost {
             Frost::Frozen => {

@@ -118,14 +118,20 @@ impl Attachment {
             attachment.ipv6 = wished("IPv6Address", &ipam.ipv6_address)?;
             let local = ipam.link_local_ips.as_ref().is_some_and(|list| !list.is_empty());
             if local {
-                return Err(NetworkFailure::Refused("not supported: link-local addresses (LinkLocalIPs)"));
+                return Err(NetworkFailure::Refused(
+                    "not supported: link-local addresses (LinkLocalIPs)",
+                ));
             }
         }
         check_addresses(network, &attachment)?;
         if !settings.mac_address.is_empty() {
             attachment.mac = Some(mac(&settings.mac_address)?);
         }
-        if settings.driver_opts.as_ref().is_some_and(|options| !options.is_empty()) {
+        if settings
+            .driver_opts
+            .as_ref()
+            .is_some_and(|options| !options.is_empty())
+        {
             return Err(NetworkFailure::Refused(
                 "not supported: options of the network (EndpointsConfig.DriverOpts)",
             ));
@@ -216,9 +222,10 @@ fn check_addresses(network: &Network, wish: &Attachment) -> Result<(), NetworkFa
         return Err(NetworkFailure::NotInSubnet(address.to_string()));
     }
     if let Some(address) = wish.ipv6 {
-        let inside = network.ipv6.as_ref().is_some_and(|ipv6| {
-            masked6(address, ipv6.subnet.1) == ipv6.subnet.0 && address != ipv6.subnet.0
-        });
+        let inside = network
+            .ipv6
+            .as_ref()
+            .is_some_and(|ipv6| masked6(address, ipv6.subnet.1) == ipv6.subnet.0 && address != ipv6.subnet.0);
         if !inside {
             return Err(NetworkFailure::NotInSubnet(address.to_string()));
         }

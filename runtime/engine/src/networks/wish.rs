@@ -59,9 +59,7 @@ pub(crate) fn understand(
         internal: request.internal,
         masquerade: options.masquerade,
         connected: options.connected,
-        bridge: options
-            .name
-            .unwrap_or_else(|| networks.interface(own_bridge, id)),
+        bridge: options.name.unwrap_or_else(|| networks.interface(own_bridge, id)),
         subnet: (Ipv4Addr::UNSPECIFIED, 0),
         gateway: Ipv4Addr::UNSPECIFIED,
         range: None,
@@ -82,7 +80,10 @@ fn check(request: &NetworkCreate) -> Result<(), Failure> {
     let pairs = request.labels.iter().chain(&request.options);
     let text: usize = pairs.map(|(key, value)| key.len() + value.len()).sum();
     if text + request.name.len() > MAX_TEXT {
-        return Err(NetworkFailure::Refused("name, labels and options of a network are over the limit of 16 KiB").into());
+        return Err(NetworkFailure::Refused(
+            "name, labels and options of a network are over the limit of 16 KiB",
+        )
+        .into());
     }
     let plain = |letter: char| !letter.is_control() && letter != '/';
     if request.name.trim().is_empty() || !request.name.chars().all(plain) {
@@ -92,19 +93,32 @@ fn check(request: &NetworkCreate) -> Result<(), Failure> {
         return Err(NetworkFailure::NoDriver(request.driver.clone()).into());
     }
     let ipam = request.ipam.as_ref();
-    if let Some(driver) = ipam.map(|ipam| &ipam.driver).filter(|driver| !["", "default"].contains(&driver.as_str())) {
+    if let Some(driver) = ipam
+        .map(|ipam| &ipam.driver)
+        .filter(|driver| !["", "default"].contains(&driver.as_str()))
+    {
         return Err(NetworkFailure::NoDriver(driver.clone()).into());
     }
     if request.scope != "local" && !request.scope.is_empty() {
         return Err(invalid("scope", &request.scope, "only local networks are made").into());
     }
-    let from = request.config_from.as_ref().is_some_and(|from| !from.network.is_empty());
+    let from = request
+        .config_from
+        .as_ref()
+        .is_some_and(|from| !from.network.is_empty());
     for (asked, name) in [
         (request.ingress, "an ingress network"),
-        (request.config_only || from, "a network of settings for others (ConfigOnly, ConfigFrom)"),
-        (request.enable_ipv4 == Some(false), "a network without IPv4 (EnableIPv4)"),
         (
-            ipam.and_then(|ipam| ipam.options.as_ref()).is_some_and(|options| !options.is_empty()),
+            request.config_only || from,
+            "a network of settings for others (ConfigOnly, ConfigFrom)",
+        ),
+        (
+            request.enable_ipv4 == Some(false),
+            "a network without IPv4 (EnableIPv4)",
+        ),
+        (
+            ipam.and_then(|ipam| ipam.options.as_ref())
+                .is_some_and(|options| !options.is_empty()),
             "an option of the IPAM driver",
         ),
     ] {
@@ -153,7 +167,9 @@ impl Options {
                 "com.docker.network.bridge.enable_ip_masquerade" => options.masquerade = truth()?,
                 "com.docker.network.bridge.enable_icc" => options.connected = truth()?,
                 // Labels for the driver's own messages, as Compose writes them.
-                key if key.starts_with("com.docker.network.bridge.") || key.starts_with("com.docker.network.driver.") => {
+                key if key.starts_with("com.docker.network.bridge.")
+                    || key.starts_with("com.docker.network.driver.") =>
+                {
                     return Err(NetworkFailure::Refused("not supported: an option of the bridge driver other than name, enable_ip_masquerade and enable_icc").into());
                 }
                 _ => {}
@@ -190,20 +206,32 @@ fn ipv4(
     let config = config.unwrap_or(&empty);
     network.subnet = if config.subnet.is_empty() {
         if *config != empty {
-            return Err(NetworkFailure::Refused("every ip-range or gateway must have a corresponding subnet"));
+            return Err(NetworkFailure::Refused(
+                "every ip-range or gateway must have a corresponding subnet",
+            ));
         }
-        networks.free_subnet(&wish.used).ok_or(NetworkFailure::NoSubnetLeft)?
+        networks
+            .free_subnet(&wish.used)
+            .ok_or(NetworkFailure::NoSubnetLeft)?
     } else {
         let (address, length): (Ipv4Addr, u8) = prefixed("subnet", &config.subnet)?;
         if !PREFIXES.contains(&length) {
-            return Err(invalid("subnet", &config.subnet, "the length of the prefix is from 8 to 30"));
+            return Err(invalid(
+                "subnet",
+                &config.subnet,
+                "the length of the prefix is from 8 to 30",
+            ));
         }
         let host_bits = u32::MAX >> length;
         (Ipv4Addr::from(u32::from(address) & !host_bits), length)
     };
     let (first, length) = network.subnet;
     if first.is_loopback() || first.is_multicast() || first.is_unspecified() || first.is_link_local() {
-        return Err(invalid("subnet", &config.subnet, "not a subnet that containers can have"));
+        return Err(invalid(
+            "subnet",
+            &config.subnet,
+            "not a subnet that containers can have",
+        ));
     }
     let on_host = |used: &(Ipv4Addr, u8)| berth_plan::ipam::overlap(*used, network.subnet);
     if networks.overlaps(network.subnet) || wish.used.iter().any(on_host) {
@@ -225,7 +253,11 @@ fn ipv4(
     if !config.ip_range.is_empty() {
         let part: (Ipv4Addr, u8) = prefixed("ip-range", &config.ip_range)?;
         if part.1 < length || part.1 > 32 || !berth_plan::ipam::overlap(part, network.subnet) {
-            return Err(invalid("ip-range", &config.ip_range, "it is not a part of the subnet"));
+            return Err(invalid(
+                "ip-range",
+                &config.ip_range,
+                "it is not a part of the subnet",
+            ));
         }
         network.range = Some(part);
     }
@@ -241,11 +273,20 @@ fn ipv4(
     Ok(())
 }
 
-fn ipv6(networks: &Networks, wish: &NetworkWish, configs: &[&IpamConfig]) -> Result<Option<Network6>, Failure> {
+fn ipv6(
+    networks: &Networks,
+    wish: &NetworkWish,
+    configs: &[&IpamConfig],
+) -> Result<Option<Network6>, Failure> {
     let wanted = wish.request.enable_ipv6 == Some(true);
     let config = match configs {
         [] if !wanted => return Ok(None),
-        [] => return Err(NetworkFailure::Refused("not supported: choosing an IPv6 subnet: name one with --subnet").into()),
+        [] => {
+            return Err(NetworkFailure::Refused(
+                "not supported: choosing an IPv6 subnet: name one with --subnet",
+            )
+            .into());
+        }
         [_] if !wanted => {
             return Err(NetworkFailure::Refused("an IPv6 subnet needs --ipv6").into());
         }
@@ -257,7 +298,12 @@ fn ipv6(networks: &Networks, wish: &NetworkWish, configs: &[&IpamConfig]) -> Res
     }
     let (address, length): (Ipv6Addr, u8) = prefixed("subnet", &config.subnet)?;
     if !PREFIXES6.contains(&length) {
-        return Err(invalid("subnet", &config.subnet, "the length of an IPv6 prefix is from 16 to 112").into());
+        return Err(invalid(
+            "subnet",
+            &config.subnet,
+            "the length of an IPv6 prefix is from 16 to 112",
+        )
+        .into());
     }
     let subnet = masked6(address, length);
     if subnet.is_loopback() || subnet.is_multicast() || subnet.is_unspecified() {
@@ -267,7 +313,9 @@ fn ipv6(networks: &Networks, wish: &NetworkWish, configs: &[&IpamConfig]) -> Res
         return Err(NetworkFailure::Overlap.into());
     }
     if !config.ip_range.is_empty() || !config.auxiliary_addresses.is_empty() {
-        return Err(Failure::Unsupported("a range or kept addresses of an IPv6 subnet"));
+        return Err(Failure::Unsupported(
+            "a range or kept addresses of an IPv6 subnet",
+        ));
     }
     let gateway = if config.gateway.is_empty() {
         Ipv6Addr::from(u128::from(subnet) + 1)

@@ -14,7 +14,7 @@ pub(crate) enum ViewError {
     #[error("ps arguments {0:?} are not supported: -ef, aux and -o with a list of columns are")]
     Arguments(String),
     /// A column that nobody has heard of.
-    #[error("error: unknown user-defined format specifier {0:?}")]
+    #[error("ps: error: unknown user-defined format specifier {0:?}")]
     Column(String),
     /// Docker's tools look for it.
     #[error("Couldn't find PID field in ps output")]

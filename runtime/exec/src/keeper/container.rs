@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use berth_plan::Stdin;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::log_file::LogFile;
 use super::poller::{Poller, Token};
@@ -15,13 +16,20 @@ use crate::sys;
 
 const SIGKILL: i32 = 9;
 
+/// How long a killed process that is in the way of a start may take to end; all else waits meanwhile. Then the start is
+/// refused.
+const LONGEST_END: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
 /// Where a container is in its life.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The stage has not said yet how it went.
     Starting {
-        /// The request to be answered.
-        number: u64,
+        /// The request to be answered; none when whoever asked is gone.
+        number: Option<u64>,
         report: Watched,
         /// It has got as far as the command.
         ready: bool,
@@ -98,7 +106,7 @@ pub(super) struct Container {
     pub(super) inside: Option<String>,
     pub(super) log: Option<LogFile>,
     /// The answer to its start, when its process has ended.
-    pub(super) failed: Option<(u64, Failure)>,
+    pub(super) failed: Option<(Option<u64>, Failure)>,
     /// Nobody wants to know about its end.
     pub(super) forgotten: bool,
     pub(super) oom_counter: Option<PathBuf>,
@@ -127,6 +135,31 @@ impl Container {
 
     pub(super) fn kill(&self) {
         self.signal(SIGKILL);
+    }
+
+    /// Nobody hears the answer to its start any more. A container is taken back then, as whoever comes next will: what
+    /// was never told to be there is not there. What was added to one runs to its own end.
+    pub(super) fn orphan(&mut self) {
+        if let Phase::Starting { number, .. } = &mut self.phase {
+            *number = None;
+            if self.inside.is_none() {
+                self.forgotten = true;
+                self.kill();
+            }
+        }
+        if let Some((number, _)) = &mut self.failed {
+            *number = None;
+        }
+    }
+
+    /// Waits a moment for the end of a process that has been killed.
+    pub(super) fn wait_for_end(&self) {
+        let Some(process) = &self.process else {
+            return;
+        };
+        let mut ends = [PollFd::new(&process.fd, PollFlags::IN)];
+        // One that does not end in time is in the way of the next of its name, which says so.
+        let _ = poll(&mut ends, Some(&LONGEST_END));
     }
 
     pub(super) fn reap(&self) -> Option<Status> {

@@ -9,7 +9,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with};
 
 use super::Keeper;
 use super::client::Gone;
-use super::container::Phase;
+use super::container::{Container, Phase};
 use super::poller::{Source, Token};
 use crate::channel;
 use crate::protocol::{Answer, Ask, MAX_MESSAGE, Message, Request, VERSION, decode, encode};
@@ -56,6 +56,8 @@ impl Keeper {
         if let Some(daemon) = self.daemon.take() {
             self.poller.forget(daemon.socket.as_fd(), daemon.token);
         }
+        // The numbers of the next one's requests are others.
+        self.containers.values_mut().for_each(Container::orphan);
         if self.containers.is_empty() {
             // Nobody will ever start what they wait for.
             self.clients.clear();
@@ -172,6 +174,13 @@ impl Keeper {
 
     pub(super) fn answer(&mut self, number: u64, answer: Answer) {
         self.answer_with(number, answer, None);
+    }
+
+    /// The answer to a start, if whoever asked is still there.
+    pub(super) fn answer_to(&mut self, number: Option<u64>, answer: Answer) {
+        if let Some(number) = number {
+            self.answer(number, answer);
+        }
     }
 
     fn answer_with(&mut self, number: u64, answer: Answer, descriptor: Option<OwnedFd>) {

@@ -49,6 +49,7 @@ impl Keeper {
         if plan.id.is_empty() || plan.id.len() > MAX_ID {
             return Err(Failure::plan("the id is empty or too long"));
         }
+        self.clear_away(&plan.id);
         if self.containers.contains_key(&plan.id) {
             return Err(Failure::plan("a container of this id is there already"));
         }
@@ -71,6 +72,14 @@ impl Keeper {
             self.listen_to_clients(&id);
         }
         Ok(())
+    }
+
+    /// One that nobody wants any more and that is dying makes room for the next of its id.
+    fn clear_away(&mut self, id: &str) {
+        if let Some(dying) = self.containers.get(id).filter(|container| container.forgotten) {
+            dying.wait_for_end();
+            self.process_ended(id);
+        }
     }
 
     /// Adds a process of each container whose namespace the plan shares; gives the one whose processes are shared.
@@ -154,7 +163,7 @@ impl Keeper {
             pid: pid.as_raw_nonzero().get(),
             started_at: log::nanos(SystemTime::now()),
             phase: Phase::Starting {
-                number,
+                number: Some(number),
                 report: watched.report,
                 ready: false,
                 fault: None,
@@ -299,7 +308,7 @@ impl Keeper {
                     pid: container.pid,
                     at: container.started_at,
                 };
-                return self.answer(number, answer);
+                return self.answer_to(number, answer);
             }
             (None, false) => Failure::Killed,
         };

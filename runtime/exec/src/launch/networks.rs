@@ -103,5 +103,4 @@ impl Launcher {
     pub fn take_names(&self, id: &str) -> Option<NameSockets> {
         lock(&self.names).remove(id)
     }
-
 }

@@ -10,7 +10,9 @@ use nix::sched::{CloneFlags, setns};
 
 use super::error::NetworkError;
 use super::socket::{Family, Socket};
-use super::{Endpoint, add_port, bridged_packets_are_translated, check_interface, index, route, route6, setting};
+use super::{
+    Endpoint, add_port, bridged_packets_are_translated, check_interface, index, route, route6, setting,
+};
 
 /// The network namespace of a process that has one of its own.
 ///

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use super::OUTGOING;
 use super::expression::Expression::{Ipv4, TranslateByAddress};
 use super::published::{Published, SOMEWHERE};
 use super::transaction::{Transaction, open};
-use super::OUTGOING;
 use crate::netlink::{NetworkError, Protocol};
 
 /// The table. A container that may change its own network may change this too.

@@ -13,7 +13,7 @@ use berth_plan::{
 };
 
 use crate::added;
-use crate::world::{DEADLINE, World, leftovers, wait_for};
+use crate::world::{DEADLINE, World, address, leftovers, wait_for};
 
 type Case = fn(&World);
 
@@ -603,14 +603,22 @@ fn keeper_dies(world: &World) {
 }
 
 fn bridge(world: &World) {
-    let listener = TcpListener::bind("10.214.0.1:0").unwrap();
+    let gateway = address(1);
+    let listener = TcpListener::bind((gateway, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let script = format!("ping -c 1 -W 5 10.214.0.1 && echo question | nc -w 5 10.214.0.1 {port}");
+    let script = format!("ping -c 1 -W 5 {gateway} && echo question | nc -w 5 {gateway} {port}");
     let mut plan = world.plan("net", &["sh", "-c", &script]);
     let address = world.connect(&mut plan, 2, None);
     world.start(&plan).unwrap();
-    let (mut stream, peer) = listener.accept().unwrap();
+    let mut accepted = None;
+    wait_for("the container's connection", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (mut stream, peer) = accepted.unwrap();
     assert_eq!(peer.ip(), address);
+    stream.set_nonblocking(false).unwrap();
     let mut text = [0; 9];
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.read_exact(&mut text).unwrap();

@@ -28,7 +28,12 @@ const APPLETS: [&str; 13] = [
 /// Docker's.
 pub(crate) const CAPABILITIES: u64 = 0xa804_25fb;
 
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 214, 0, 1);
+/// An address of a /24 of 10.224.0.0/13 that is this process's own: another run's, or what is left of one, is elsewhere.
+pub(crate) fn address(last: u8) -> Ipv4Addr {
+    let slot = std::process::id().wrapping_mul(131) % 2048;
+    let [_, _, high, low] = slot.to_be_bytes();
+    Ipv4Addr::new(10, 224 + high, low, last)
+}
 
 pub(crate) struct World {
     pub(crate) directory: PathBuf,
@@ -116,7 +121,7 @@ impl World {
             executable: std::env::current_exe().unwrap(),
             bridge: BridgeConfig {
                 name: self.tag.clone(),
-                address: GATEWAY,
+                address: address(1),
                 prefix_len: 24,
             },
             table: self.tag.clone(),
@@ -354,7 +359,8 @@ impl World {
 
     /// Gives a plan an address on the bridge, and a published port.
     pub(crate) fn connect(&self, plan: &mut Plan, last: u8, publish: Option<(u16, u16)>) -> Ipv4Addr {
-        let address = Ipv4Addr::new(10, 214, 0, last);
+        let address = address(last);
+        let [a, b, c, d] = address.octets();
         plan.host.retain(|step| *step != HostStep::LonelyNetwork);
         if let Some((host_port, _)) = publish {
             plan.host.push(HostStep::ReservePort {
@@ -369,8 +375,8 @@ impl World {
                 host_interface: format!("bx{}v{last}", std::process::id()),
                 address,
                 prefix_len: 24,
-                gateway: GATEWAY,
-                mac: [2, 0x42, 10, 214, 0, last],
+                gateway: self::address(1),
+                mac: [2, 0x42, a, b, c, d],
                 interface: "eth0".to_owned(),
                 routed: true,
                 isolated: false,

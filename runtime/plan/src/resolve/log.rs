@@ -149,7 +149,7 @@ mod tests {
             ),
             (
                 r#"{"Type":"syslog"}"#,
-                "logger: no log driver named 'syslog' is registered",
+                "error looking up logging plugin syslog: plugin \"syslog\" not found",
             ),
         ] {
             assert_eq!(check(request), wanted, "{request}");

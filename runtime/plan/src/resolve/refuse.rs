@@ -40,7 +40,10 @@ fn health_check(config: &ContainerConfig) -> Result<(), PlanError> {
     for (time, message) in [
         (health.interval, "Interval in Healthcheck cannot be less than 1ms"),
         (health.timeout, "Timeout in Healthcheck cannot be less than 1ms"),
-        (health.start_period, "StartPeriod in Healthcheck cannot be less than 1ms"),
+        (
+            health.start_period,
+            "StartPeriod in Healthcheck cannot be less than 1ms",
+        ),
         (
             health.start_interval,
             "StartInterval in Healthcheck cannot be less than 1ms",
@@ -82,9 +85,11 @@ fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
         return Err(PlanError::Limit("maximum retry count cannot be negative"));
     }
     if policy.maximum_retry_count > 0 && policy.name != "on-failure" {
-        return Err(PlanError::Limit(
-            "maximum retry count can only be used with restart policy 'on-failure'",
-        ));
+        return Err(PlanError::Limit(match policy.name.as_str() {
+            "always" => "maximum retry count cannot be used with restart policy 'always'",
+            "unless-stopped" => "maximum retry count cannot be used with restart policy 'unless-stopped'",
+            _ => "maximum retry count cannot be used with restart policy 'no'",
+        }));
     }
     if restarts && host.auto_remove {
         return Err(PlanError::Limit(
@@ -96,16 +101,17 @@ fn restart_policy(host: &HostConfig) -> Result<(), PlanError> {
 
 fn container_options(config: &ContainerConfig) -> Vec<(bool, &'static str)> {
     // What is asked of networks is judged by those who know them.
-    vec![(config.network_disabled && !config.mac_address.is_empty(), "a hardware address without a network (MacAddress)")]
+    vec![(
+        config.network_disabled && !config.mac_address.is_empty(),
+        "a hardware address without a network (MacAddress)",
+    )]
 }
 
 fn privileges(host: &HostConfig) -> Vec<(bool, &'static str)> {
-    vec![
-        (
-            some(host.device_requests.as_ref()),
-            "asking for devices (DeviceRequests)",
-        ),
-    ]
+    vec![(
+        some(host.device_requests.as_ref()),
+        "asking for devices (DeviceRequests)",
+    )]
 }
 
 fn host_options(host: &HostConfig) -> Vec<(bool, &'static str)> {
@@ -186,9 +192,13 @@ fn networks(request: &CreateRequest) -> Result<(), PlanError> {
     }
     if some(host.links.as_ref()) {
         return Err(PlanError::Limit(match mode {
-            "host" => "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            "host" => {
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
+            }
             "none" => "conflicting options: links and the network mode none",
-            _ => "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+            _ => {
+                "conflicting options: container type network can't be used with links. This would result in undefined behavior"
+            }
         }));
     }
     let mut others = request.networking_config.endpoints_config.keys();
@@ -198,7 +208,9 @@ fn networks(request: &CreateRequest) -> Result<(), PlanError> {
         ));
     }
     if !request.config.mac_address.is_empty() {
-        return Err(PlanError::Limit("conflicting options: mac-address and the network mode"));
+        return Err(PlanError::Limit(
+            "conflicting options: mac-address and the network mode",
+        ));
     }
     Ok(())
 }

@@ -11,11 +11,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How a generation is laid out. Another number is refused.
 const GENERATION_VERSION: u64 = 1;
 
 const NAME: &str = "berth-snapshot";
+
+/// A database that was closed stays locked until sled's own threads have let go of it, which takes its time on a busy machine.
+/// Nobody else opens one. After that time the image counts as not saved.
+const LOCK_TIME: Duration = Duration::from_secs(20);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// sled's cache while an image is written or read front to back: nothing is read twice, so it only has to hold the
 /// pages being filled.
@@ -159,7 +165,20 @@ fn open_database(path: &Path) -> Result<sled::Db, DiskError> {
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None)
         .mode(sled::Mode::LowSpace);
-    config.open().map_err(engine(path))
+    let end = Instant::now() + LOCK_TIME;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && Instant::now() < end => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened.map_err(engine(path)),
+        }
+    }
+}
+
+/// sled says it in words only.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 fn engine(path: &Path) -> impl Fn(sled::Error) -> DiskError {
@@ -322,4 +341,23 @@ fn load(generation: &Path, position: Position) -> Result<(SnapshotMark, Store), 
         return Err(corrupt(&image, 0, "the image is not the state it was made from"));
     }
     Ok((manifest.mark, store))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{database, open_database};
+    use std::time::Duration;
+
+    #[test]
+    fn a_database_that_is_being_closed_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = database(dir.path());
+        let open = open_database(&path).expect("a database");
+        let closing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(open);
+        });
+        assert!(open_database(&path).is_ok());
+        closing.join().expect("a thread");
+    }
 }

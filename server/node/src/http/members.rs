@@ -9,7 +9,7 @@ use crate::http::keys::X_ETCD_CLUSTER_ID;
 use crate::membership::{Verdict, Wish};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use berth_wire::etcd::{Member, MembersBody};
+use berth_wire::etcd::{Member, MembersBody, Standing, StandingsBody};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use std::sync::Arc;
@@ -165,6 +165,23 @@ pub(crate) async fn member(
         _ => Err(Refused::Method(ALLOW)),
     };
     answer.unwrap_or_else(|refused| app.refuse(refused))
+}
+
+/// The members with what etcd's list does not tell of them: who leads, and who has no vote yet.
+pub(crate) async fn standings(State(app): State<Arc<App>>, method: Method) -> Result<Response, Refused> {
+    allow(&method, "GET,HEAD")?;
+    let leader = app.leader().map(|leader| leader.id);
+    let roster = app.handle.cluster.roster();
+    let learners: Vec<String> = roster.learners.iter().map(|id| format!("{id:x}")).collect();
+    let members = app.members().into_iter().map(|member| Standing {
+        is_leader: leader.as_ref() == Some(&member.id),
+        is_learner: learners.contains(&member.id),
+        member,
+    });
+    let body = StandingsBody {
+        members: members.collect(),
+    };
+    Ok(app.document(StatusCode::OK, &body))
 }
 
 /// The client URLs as text, sorted.

@@ -29,6 +29,7 @@ fn text(app: &App, process: &Process) -> String {
     store(app, &mut page);
     of_process(app, process, &mut page);
     own_state(app, &mut page);
+    votes(app, &mut page);
     own_traffic(app, &mut page);
     health(app, &mut page);
     others(app, &mut page);
@@ -324,6 +325,24 @@ fn own_state(app: &App, page: &mut Page) {
         ),
     ] {
         page.gauge(&format!("berth_{name}"), help, value);
+    }
+}
+
+/// Which members vote.
+fn votes(app: &App, page: &mut Page) {
+    let roster = app.handle.cluster.roster();
+    if roster.is_empty() {
+        return;
+    }
+    let name = "berth_raft_member_votes";
+    page.head(
+        "gauge",
+        name,
+        "Whether a member votes; one that was added does not before it has caught up.",
+    );
+    for id in roster.members.keys().filter(|id| roster.contains(**id)) {
+        let votes = u64::from(roster.votes(*id));
+        page.sample(name, &format!("member=\"{id:x}\""), votes);
     }
 }
 

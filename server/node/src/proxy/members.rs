@@ -24,6 +24,9 @@ const MAX_LIST_BYTES: usize = 256 << 10;
 const MAX_MEMBERS: usize = 64;
 /// Until the list was seen once it is asked for this often.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// And for so many further looks, while a member in it has not told where clients reach it: it may have been started just now,
+/// or never.
+const FIRST_LOOKS: u32 = 60;
 
 /// What is kept of the members between two lives, as etcd's proxy does.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -175,8 +178,8 @@ impl Members {
         *endpoints = fresh;
     }
 
-    /// Asks one after the other for the list of members; whether one answered.
-    async fn refresh(&self) -> bool {
+    /// Asks one after the other for the list of members. None if nobody told of use; else whether it was all.
+    async fn refresh(&self) -> Option<bool> {
         for url in self.urls() {
             if let Ok(Some(members)) = timeout(ASK_TIME, list(&self.upstream, &url, "/v2/members")).await {
                 return self.learn(members);
@@ -202,18 +205,19 @@ impl Members {
                 return self.learn(members);
             }
         }
-        false
+        None
     }
 
-    /// Takes what a member told; whether that is of use. Who has told no URL yet cannot be reached.
-    fn learn(&self, members: Vec<Member>) -> bool {
+    /// Takes what a member told, and says whether all were in it. Who has told no URL yet cannot be reached.
+    fn learn(&self, members: Vec<Member>) -> Option<bool> {
         let clients: Vec<String> = members
             .iter()
             .flat_map(|member| member.client_urls.clone())
             .collect();
         if clients.is_empty() {
-            return false;
+            return None;
         }
+        let complete = members.iter().all(|member| !member.client_urls.is_empty());
         let peers: Vec<String> = members.into_iter().flat_map(|member| member.peer_urls).collect();
         self.set(clients);
         let mut known = self.peer_urls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +227,7 @@ impl Members {
             drop(known);
             self.write_down(Kept { peer_urls: peers });
         }
-        true
+        Some(complete)
     }
 
     /// The list for the next start. Without it that goes by the flags.
@@ -274,10 +278,18 @@ async fn list(upstream: &Arc<Upstream>, url: &str, path: &str) -> Option<Vec<Mem
 
 /// Looks at the list again and again, more often until it was seen once.
 pub(super) async fn track(members: Arc<Members>) {
-    let mut seen = false;
+    let (mut seen, mut looks) = (false, 0);
     loop {
-        seen |= members.refresh().await;
-        let pause = if seen { members.interval } else { FIRST_INTERVAL };
+        match members.refresh().await {
+            Some(false) if looks < FIRST_LOOKS => looks += 1,
+            Some(_) => seen = true,
+            None => {}
+        }
+        let pause = if seen {
+            members.interval
+        } else {
+            FIRST_INTERVAL.min(members.interval)
+        };
         tokio::time::sleep(pause.max(Duration::from_millis(100))).await;
     }
 }
