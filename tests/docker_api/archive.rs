@@ -233,7 +233,10 @@ fn hostile_archives_and_links_stay_inside() {
         ("by a hard link", vec![(HARD_LINK, "h", "/etc/shadow")]),
     ] {
         let answer = put(&bench, "box", "/tmp", &archive(&entries));
-        if !bench.engine.differs("dockerd takes hostile names as names inside") {
+        if !bench
+            .engine
+            .differs("dockerd takes hostile names as names inside")
+        {
             assert!(answer.ends_with(" 400"), "{name}: {answer}");
         }
     }
@@ -241,10 +244,13 @@ fn hostile_archives_and_links_stay_inside() {
     // Links of the container lead to places of the container.
     let answer = put(&bench, "box", "/out", &archive(&[(FILE, "inside", "x")]));
     assert!(answer.ends_with(" 200"), "{answer}");
-    assert_eq!(
-        docker.ok(&["exec", "box", "cat", &format!("{target}/inside")]),
-        "x"
-    );
+    if !bench
+        .engine
+        .differs("what dockerd 20.10 takes for a link is not seen behind it")
+    {
+        let inside = format!("{target}/inside");
+        assert_eq!(docker.ok(&["exec", "box", "cat", &inside]), "x");
+    }
     let copy = bench.scratch.join("copy");
     for path in [
         "box:/out/secret",

@@ -166,7 +166,10 @@ fn capabilities_are_added_and_dropped_in_every_spelling() {
     ] {
         assert_eq!(status(&bench, &flags, "CapEff"), wanted, "{flags:?}");
     }
-    if !bench.engine.differs("runc does not give what the machine itself lacks") {
+    if !bench
+        .engine
+        .differs("runc does not give what the machine itself lacks")
+    {
         assert_eq!(status(&bench, &["--cap-add", "ALL"], "CapEff"), own_bounding());
     }
     refused(&bench, &["--cap-add", "NONSENSE"], "unknown capability");
@@ -199,7 +202,9 @@ fn security_options_of_every_form() {
         sh(&bench, &["--security-opt", option], "true");
     }
     if !fs::exists("/sys/kernel/security/apparmor").unwrap_or(false)
-        && !bench.engine.differs("dockerd ignores a profile that the host cannot apply")
+        && !bench
+            .engine
+            .differs("dockerd ignores a profile that the host cannot apply")
     {
         refused(&bench, &["--security-opt", "apparmor=docker-default"], "AppArmor");
     }

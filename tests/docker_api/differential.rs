@@ -38,7 +38,9 @@ const UNEXPLAINED: &str = "not explained";
 impl Case {
     /// Whether Berth may refuse it; what it does instead must be what dockerd does.
     fn is_pending(&self) -> bool {
-        self.other.as_ref().is_some_and(|(why, _)| why == "not supported yet")
+        self.other
+            .as_ref()
+            .is_some_and(|(why, _)| why == "not supported yet")
     }
 }
 
@@ -128,7 +130,11 @@ fn normal(text: &str) -> String {
             continue;
         }
         let plain = without_runc(&plain);
-        let words: Vec<&str> = plain.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();
+        let words: Vec<&str> = plain
+            .split("  ")
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .collect();
         writeln!(out, "{}", words.join("  ")).unwrap();
     }
     out
@@ -178,7 +184,8 @@ fn variable(text: &str) -> Option<(usize, &'static str)> {
     time(text).or_else(|| address(text)).or_else(|| {
         let number: u32 = text[..digits].parse().ok()?;
         // Those that the daemon chooses.
-        (digits == 5 && (32_768..=65_535).contains(&number) && !text[digits..].starts_with('.')).then_some((5, "PORT"))
+        (digits == 5 && (32_768..=65_535).contains(&number) && !text[digits..].starts_with('.'))
+            .then_some((5, "PORT"))
     })
 }
 
@@ -220,7 +227,8 @@ fn address(text: &str) -> Option<(usize, &'static str)> {
         .take_while(|byte| byte.is_ascii_digit() || *byte == b'.')
         .count();
     let parts = text[..length].split('.').filter(|part| !part.is_empty()).count();
-    let own = text.starts_with("172.") || (213..=220).any(|second| text.starts_with(&format!("10.{second}.")));
+    let own =
+        text.starts_with("172.") || (213..=220).any(|second| text.starts_with(&format!("10.{second}.")));
     (own && parts == 4).then_some((length, "ADDRESS"))
 }
 
@@ -290,7 +298,11 @@ fn check(name: &str) {
     for case in cases.iter().filter(|case| !case.is_pending()) {
         if let Some((why, answer)) = &case.other {
             assert_ne!(why, UNEXPLAINED, "{}", case.line);
-            assert_ne!(*answer, case.answer, "{}: no difference any more: {why}", case.line);
+            assert_ne!(
+                *answer, case.answer,
+                "{}: no difference any more: {why}",
+                case.line
+            );
         }
     }
     assert!(wrong.is_empty() || record, "{name}:\n{wrong}");
@@ -334,6 +346,12 @@ fn cases_are_written_as_they_are_read() {
         assert_eq!(render(&parse(&text)), text, "{name}");
     }
     let id = "0123456789ab".repeat(6)[..64].to_owned();
-    let line = format!("sha256:{id}  {} 2026-01-02T03:04:05.6Z   up 5 seconds 172.17.0.2/16 a12 1.2.3.4", &id[..12]);
-    assert_eq!(normal(&line), "sha256:ID64  ID12 TIME  up AGE ADDRESS/16 a12 1.2.3.4\n");
+    let line = format!(
+        "sha256:{id}  {} 2026-01-02T03:04:05.6Z   up 5 seconds 172.17.0.2/16 a12 1.2.3.4",
+        &id[..12]
+    );
+    assert_eq!(
+        normal(&line),
+        "sha256:ID64  ID12 TIME  up AGE ADDRESS/16 a12 1.2.3.4\n"
+    );
 }

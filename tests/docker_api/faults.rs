@@ -101,7 +101,9 @@ fn what_is_not_supported_is_refused_and_named() {
     ] {
         let line = [&["run", "--rm"], flags, &["app", "true"]].concat();
         let finished = bench.docker.run(&line);
-        assert_eq!(finished.code, 125, "{flags:?}: {}", finished.stderr);
+        // The client makes its code from the words: a file that is not there gives 127.
+        let code = if flags[0] == "--device" { 127 } else { 125 };
+        assert_eq!(finished.code, code, "{flags:?}: {}", finished.stderr);
         assert!(
             finished.stderr.to_lowercase().contains(&words.to_lowercase()),
             "{flags:?}: {}",
@@ -152,7 +154,8 @@ fn malformed_requests_are_answered_not_dropped() {
         ),
     ] {
         let answer = request_unix(&socket, method, target, &json, body).unwrap();
-        let unclassified = answer.status == 500 && bench.engine.differs("dockerd says 500 of malformed requests");
+        let unclassified =
+            answer.status == 500 && bench.engine.differs("dockerd says 500 of malformed requests");
         assert!(
             answer.status == status || unclassified,
             "{method} {target}: {} {}",

@@ -1,4 +1,8 @@
 //! No room under the engine's data directory: what needs room is refused, all else goes on, and later everything does.
+#![allow(
+    clippy::print_stdout,
+    reason = "what a run went through is worth a line in its log"
+)]
 
 use std::fs::File;
 use std::io::Write;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use berth_harness::until;
 use serde_json::Value;
 
-use crate::{Bench, with_each_client, skipped};
+use crate::{Bench, skipped, with_each_client};
 
 /// Longest wait for a status.
 const PATIENCE: Duration = Duration::from_secs(60);

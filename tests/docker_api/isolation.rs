@@ -55,8 +55,14 @@ fn every_namespace_is_its_own() {
         let outside = std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap();
         let outside = outside.to_string_lossy();
         assert!(inside.contains(&format!("{kind}:[")), "{inside}");
-        let shared = kind == "cgroup" && bench.engine.differs("dockerd shares it where the host has version 1");
-        assert!(shared || !inside.contains(&*outside), "{kind} is the host's: {inside}");
+        let shared = kind == "cgroup"
+            && bench
+                .engine
+                .differs("dockerd shares it where the host has version 1");
+        assert!(
+            shared || !inside.contains(&*outside),
+            "{kind} is the host's: {inside}"
+        );
     }
     assert_eq!(sh(&bench, &[], "echo $$"), "1");
     assert_eq!(

@@ -180,7 +180,9 @@ fn the_kernel_tells_and_takes_nothing() {
         ),
     ] {
         if script.contains("cgroup/new")
-            && bench.engine.differs("the directory above dockerd's control groups can be written")
+            && bench
+                .engine
+                .differs("the directory above dockerd's control groups can be written")
         {
             continue;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_harness::{DockerCli, until};
 use serde_json::Value;
 
-use crate::{Bench, with_each_client};
+use crate::{Bench, skipped, with_each_client};
 
 /// Longest wait for what a busy machine does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -140,10 +140,13 @@ fn names_are_known_in_the_network_and_nowhere_else() {
         let network = inspect(docker, "network", "front");
         assert_eq!(network["Labels"]["a"], "b");
         assert_eq!(network["Containers"].as_object().unwrap().len(), 2);
-        assert_eq!(
-            network["IPAM"]["Config"][0]["Gateway"].as_str().unwrap(),
-            at(&front, 1)
-        );
+        if !bench
+            .engine
+            .differs("dockerd tells a gateway only if it was asked for")
+        {
+            let gateway = &network["IPAM"]["Config"][0]["Gateway"];
+            assert_eq!(gateway.as_str().unwrap(), at(&front, 1));
+        }
         refused(docker, &["network", "rm", "front"], "has active endpoints");
     });
 }
@@ -243,6 +246,9 @@ fn a_running_container_comes_and_goes() {
 
 #[test]
 fn networks_and_names_outlive_the_engine() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     make(&bench, "front", 1, &["--label", "keep"]);
     let docker = bench.docker.clone();
@@ -334,7 +340,12 @@ fn other_names_are_asked_of_the_servers_of_the_container() {
         "sleep",
         "1000",
     ]);
-    assert!(lookup(docker, "user", "else.where").contains("203.0.113.9"));
+    if !bench
+        .engine
+        .differs("dockerd asks a server on loopback from within the container")
+    {
+        assert!(lookup(docker, "user", "else.where").contains("203.0.113.9"));
+    }
     // What leads nowhere asks nobody, and lets nobody through.
     docker.ok(&[
         "run",
@@ -353,7 +364,12 @@ fn other_names_are_asked_of_the_servers_of_the_container() {
     serve(docker, "web", &["--network", "inner"]);
     reaches(docker, "closed", "web");
     let routes = docker.ok(&["exec", "closed", "ip", "route"]);
-    assert!(!routes.contains("default"), "{routes}");
+    if !bench
+        .engine
+        .differs("a closed network of dockerd 20.10 has a route that leads nowhere")
+    {
+        assert!(!routes.contains("default"), "{routes}");
+    }
     bench.finish();
 }
 
@@ -376,8 +392,8 @@ fn what_cannot_be_is_refused_by_name() {
             "Pool overlaps",
         ),
         (
-            &["network", "create", "-d", "overlay", "other"],
-            "plugin \"overlay\" not found",
+            &["network", "create", "-d", "nonsense", "other"],
+            "plugin \"nonsense\" not found",
         ),
         (
             &["network", "create", "host"],
@@ -405,10 +421,6 @@ fn what_cannot_be_is_refused_by_name() {
             "does not belong to any of this network's subnets",
         ),
         (
-            &["network", "connect", "host", "front"],
-            "cannot be disconnected from host network or connected to host network",
-        ),
-        (
             &["network", "connect", "front", "nothing"],
             "No such container: nothing",
         ),
@@ -416,6 +428,11 @@ fn what_cannot_be_is_refused_by_name() {
         refused(docker, words, message);
     }
     docker.ok(&["create", "--name", "mover", "--network", "front", "app", "true"]);
+    refused(
+        docker,
+        &["network", "connect", "host", "mover"],
+        "cannot be disconnected from host network or connected to host network",
+    );
     for (flag, word, message) in [
         (
             "--ip",
@@ -515,6 +532,10 @@ fn addresses_are_chosen_and_kept() {
 #[test]
 fn names_of_the_users_own_are_in_the_files() {
     with_each_client(&[], |bench| {
+        if bench.docker.version.starts_with("28") && bench.engine.differs("the client asks for version 1.44")
+        {
+            return;
+        }
         let docker = &bench.docker;
         let printed = docker.ok(&[
             "run",
@@ -545,7 +566,9 @@ fn names_of_the_users_own_are_in_the_files() {
             "192.0.2.7\tpier\n",
             &format!("{own}\toutside\n"),
             "\tship.sea ship\n",
-            "nameserver 192.0.2.53\nsearch corp.test\noptions timeout:3\n",
+            "nameserver 192.0.2.53\n",
+            "search corp.test\n",
+            "options timeout:3\n",
             "\nship\n",
             "02:42:0a:0b:0c:0e",
             &format!("default via {own}"),
@@ -578,7 +601,12 @@ fn unused_networks_are_pruned() {
     let listed = |filter: &str| docker.ok(&["network", "ls", "--filter", filter, "--format", "{{.Name}}"]);
     assert_eq!(listed("type=custom"), "kept\nused");
     assert_eq!(listed("type=builtin"), "bridge\nhost\nnone");
-    assert_eq!(listed("dangling=true"), "kept");
+    if !bench
+        .engine
+        .differs("dockerd takes every network of a user for a dangling one")
+    {
+        assert_eq!(listed("dangling=true"), "kept");
+    }
     assert_eq!(listed("label=keep=1"), "kept");
     assert_eq!(listed("name=us"), "used");
     assert_eq!(

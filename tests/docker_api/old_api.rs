@@ -73,11 +73,16 @@ fn scripts_of_2014_work() {
             (logs.contains("1\n") && logs.contains("from the host")).then_some(())
         });
         let document = json(&call("GET", "/containers/old/json", None).1);
-        assert_eq!(
-            document["HostConfig"]["Memory"], 67_108_864,
-            "{version}: {document}"
-        );
-        assert_eq!(document["HostConfig"]["CpuShares"], 512);
+        if !bench
+            .engine
+            .differs("dockerd forgets limits of create when start says something")
+        {
+            assert_eq!(
+                document["HostConfig"]["Memory"], 67_108_864,
+                "{version}: {document}"
+            );
+            assert_eq!(document["HostConfig"]["CpuShares"], 512);
+        }
         assert_eq!(document["Id"], id.as_str());
         assert_eq!(call("POST", "/containers/old/stop?t=0", None).0, 204);
         assert_eq!(
@@ -91,10 +96,13 @@ fn scripts_of_2014_work() {
         );
         assert_eq!(status, 201, "{committed}");
         let image = json(&call("GET", "/images/kept:1/json", None).1);
-        assert_eq!(
-            (&image["Comment"], &image["Author"]),
-            (&"remark".into(), &"me".into())
-        );
+        assert_eq!(image["Author"], "me");
+        if !bench
+            .engine
+            .differs("dockerd reads the comment of later versions only")
+        {
+            assert_eq!(image["Comment"], "remark");
+        }
         let listed = call("GET", "/images/json?filter=kept", None).1;
         assert_eq!(json(&listed).as_array().unwrap().len(), 1, "{listed}");
         assert_eq!(call("DELETE", "/images/kept:1", None).0, 200);
@@ -127,6 +135,12 @@ fn lists_are_cut_by_limit_before_and_since() {
     assert_eq!(list("all=1&limit=1"), ["three"]);
     assert_eq!(list("limit=2"), ["three", "two"]);
     assert_eq!(list("all=0"), [""; 0]);
+    if bench
+        .engine
+        .differs("dockerd 20.10 has forgotten since and before")
+    {
+        return;
+    }
     assert_eq!(list("all=1&since=one"), ["three", "two"]);
     assert_eq!(list("all=1&before=three"), ["two", "one"]);
     assert_eq!(list("all=1&before=three&since=one"), ["two"]);

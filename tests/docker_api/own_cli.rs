@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use berth_harness::{Finished, run, until};
 
 use crate::typed::{PATIENCE, Typed};
-use crate::{Bench, berth};
+use crate::{Bench, berth, skipped};
 
 /// A command of berth on the bench's engine.
 fn command(bench: &Bench, words: &[&str]) -> Command {
@@ -28,6 +28,9 @@ fn alike(bench: &Bench, words: &[&str]) -> String {
 
 #[test]
 fn a_person_has_a_terminal_in_a_container() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let typed = |words: &[&str]| Typed::start(&command(&bench, words));
     let mut shell = typed(&["run", "-it", "--name", "shell", "app", "sh"]);
@@ -77,6 +80,9 @@ fn a_person_has_a_terminal_in_a_container() {
 
 #[test]
 fn commands_run_in_containers_without_a_terminal() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let own = |words: &[&str]| own(&bench, words);
     let tty = own(&["run", "--rm", "-t", "app", "sh", "-c", "test -t 1 && echo tty"]);
@@ -154,6 +160,9 @@ const ALIKE: &[&str] = &[
 
 #[test]
 fn what_is_shown_is_what_docker_shows() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let docker = &bench.docker;
     docker.ok(&["volume", "create", "data"]);
@@ -244,6 +253,9 @@ fn documents_and_events(bench: &Bench) {
 
 #[test]
 fn containers_change_and_go() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let docker = &bench.docker;
     let own = |words: &[&str]| own(&bench, words);
@@ -309,6 +321,9 @@ fn containers_change_and_go() {
 
 #[test]
 fn files_are_copied_both_ways() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let own = |words: &[&str]| own(&bench, words);
     own(&["run", "-d", "--name", "box", "app", "sleep", "1000"]).ok();
@@ -364,6 +379,9 @@ fn files_are_copied_both_ways() {
 
 #[test]
 fn networks_are_made_joined_and_removed() {
+    if skipped("the command `berth`") {
+        return;
+    }
     let bench = Bench::new();
     let own = |words: &[&str]| own(&bench, words);
     let id = own(&["network", "create", "--label", "a=b", "inner"])

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_harness::{free_port, until};
 
-use crate::{Bench, with_each_client};
+use crate::{Bench, skipped, with_each_client};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -128,18 +128,17 @@ fn a_port_has_one_owner() {
     let used = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let number = used.local_addr().unwrap().port();
     let third = docker.run(&["run", "--rm", "-p", &format!("{number}:80"), "app", "true"]);
-    assert!(
-        third
-            .stderr
-            .contains(&format!("Bind for 0.0.0.0:{number} failed")),
-        "{}",
-        third.stderr
-    );
+    // Held by a program and not by a container, dockerd says: address already in use.
+    let named = third.stderr.contains(&format!("0.0.0.0:{number}"));
+    assert!(named && third.stderr.contains("already"), "{}", third.stderr);
     bench.finish();
 }
 
 #[test]
 fn ports_outlive_the_engine_and_not_the_container() {
+    if skipped("a killed engine") {
+        return;
+    }
     let mut bench = Bench::new();
     let docker = bench.docker.clone();
     let port = free_port();

@@ -29,7 +29,11 @@ fn told(part: &str, reason: &str) -> bool {
     let name = thread.name().unwrap_or("a test");
     // Not through the macros, whose output the test runner keeps to itself.
     let mut out = std::io::stderr();
-    writeln!(out, "docker_api: {part}{name} skipped on the reference ({count} so far): {reason}").unwrap();
+    writeln!(
+        out,
+        "docker_api: {part}{name} skipped on the reference ({count} so far): {reason}"
+    )
+    .unwrap();
     true
 }
 
@@ -48,7 +52,10 @@ impl Daemon {
         let Some(value) = reference() else {
             return Self::Berth(Engine::start(&berth(), scratch, extra));
         };
-        assert!(extra.is_empty(), "{extra:?} is Berth's: the test must be skipped on a reference");
+        assert!(
+            extra.is_empty(),
+            "{extra:?} is Berth's: the test must be skipped on a reference"
+        );
         match value.strip_prefix("unix://") {
             Some(path) => Self::Reference(Dockerd::given(Path::new(path))),
             None if value == "dockerd" => Self::Reference(Dockerd::start(scratch)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_harness::until;
 
-use crate::{Bench, with_each_client, skipped};
+use crate::{Bench, skipped, with_each_client};
 
 /// Longest wait for a restart.
 const PATIENCE: Duration = Duration::from_secs(30);

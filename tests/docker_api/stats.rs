@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_harness::{request_unix, until};
 use serde_json::Value;
 
-use crate::{Bench, with_each_client, skipped};
+use crate::{Bench, skipped, with_each_client};
 
 /// Longest wait for something that a container does.
 const PATIENCE: Duration = Duration::from_secs(30);

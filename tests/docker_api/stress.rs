@@ -1,4 +1,8 @@
 //! Many containers at once, and containers that take all they can get: everybody else goes on, and nothing stays.
+#![allow(
+    clippy::print_stdout,
+    reason = "what a run went through is worth a line in its log"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -156,6 +160,9 @@ fn inhabited(spaces: &BTreeSet<String>) -> BTreeSet<String> {
 
 #[test]
 fn many_containers_at_once_leave_nothing() {
+    if crate::skipped("what Berth's own process holds") {
+        return;
+    }
     let bench = Bench::new();
     let api = Api::of(&bench);
     bench.docker.ok(&["network", "create", "many"]);

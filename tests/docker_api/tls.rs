@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_harness::{Engine, Finished, Scratch, busybox_rootfs, clients, need_root, run, until};
 
-use crate::berth;
+use crate::{berth, skipped};
 use crate::typed::{PATIENCE, Typed};
 
 /// Longer than the engine waits for a handshake.
@@ -115,6 +115,9 @@ fn programs(world: &World) -> Vec<PathBuf> {
 
 #[test]
 fn the_docker_client_works_over_tcp_with_certificates() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     let world = World::new();
     let flags = world.certificates.flags("client");
     for program in programs(&world) {
@@ -155,6 +158,9 @@ fn the_docker_client_works_over_tcp_with_certificates() {
 
 #[test]
 fn our_own_commands_work_over_tcp_with_certificates() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     let world = World::new();
     let host = world.host();
     let flags = world.certificates.flags("client");
@@ -237,6 +243,9 @@ fn from_variables(world: &World, program: &Path) {
 
 #[test]
 fn nobody_gets_in_without_a_certificate_of_the_authority() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     let world = World::new();
     let foreign = Certificates::new(world.scratch.join("foreign"));
     let ours = |name: &str| world.certificates.path(name);
@@ -317,6 +326,9 @@ const NOISE: [&[u8]; 9] = [
 
 #[test]
 fn noise_and_silence_end_and_shut_nobody_out() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     let world = World::new();
     let silent: Vec<TcpStream> = NOISE
         .iter()
@@ -353,6 +365,9 @@ fn noise_and_silence_end_and_shut_nobody_out() {
 
 #[test]
 fn an_engine_without_certificates_listens_on_no_tcp_port() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     need_root();
     let scratch = Scratch::new();
     let certificates = Certificates::new(scratch.join("certs"));
@@ -415,6 +430,9 @@ fn an_engine_without_certificates_listens_on_no_tcp_port() {
 
 #[test]
 fn the_unix_socket_is_for_its_group_alone() {
+    if skipped("the TCP ports of Berth") {
+        return;
+    }
     need_root();
     use std::os::unix::fs::MetadataExt;
     let group = nix::unistd::Group::from_name("docker").unwrap();

@@ -306,22 +306,10 @@ fn mounts_travel_only_as_asked() {
             "1000",
         ]);
     }
-    let flags = [
-        "run",
-        "-d",
-        "--name",
-        "shared",
-        "--cap-add",
-        "SYS_ADMIN",
-        "--security-opt",
-        "seccomp=unconfined",
-        "-v",
-        &bind("rshared"),
-        "app",
-        "sleep",
-        "1000",
-    ];
-    bench.docker.ok(&flags);
+    let able = ["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"];
+    let shares = ["-v", &bind("rshared"), "app", "sleep", "1000"];
+    let line = [&["run", "-d", "--name", "shared"][..], &able, &shares].concat();
+    bench.docker.ok(&line);
     fs::create_dir(place.join("sub")).unwrap();
     mount(&["-t", "tmpfs", "late", &place.join("sub").to_string_lossy()]);
     fs::write(place.join("sub/file"), "").unwrap();

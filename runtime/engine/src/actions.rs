@@ -33,6 +33,7 @@ use crate::lifecycle::Answer;
 use crate::merge;
 use crate::volumes::Volumes;
 
+pub(crate) use disk::size;
 pub(crate) use launch::mac_of;
 pub(crate) use mounts::InitProgram;
 pub(crate) use ports::ChosenPorts;

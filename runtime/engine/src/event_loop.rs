@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::actions::Actions;
 use crate::container::{Container, Place, RunState, Status};
-use crate::error::{Failure, RecordError};
+use crate::error::{Failure, LaunchFailureKind, RecordError};
 use crate::events::Events;
 use crate::execs::Execs;
 use crate::handle::{Command, Ended, Input, Reply};
@@ -55,6 +55,8 @@ pub(crate) struct Entry {
     pub(crate) run: watch::Sender<RunState>,
     /// An exit that overtook the news of its launch.
     pub(crate) early_exit: Option<Ended>,
+    /// What its last launch failed of; whoever waits for that launch is told.
+    pub(crate) failed: Option<LaunchFailureKind>,
     /// Numbers the probes of its health, so that late news of an earlier one does no harm.
     pub(crate) probes: u64,
 }
@@ -81,6 +83,7 @@ impl Entry {
             life,
             run: watch::Sender::new(state),
             early_exit: None,
+            failed: None,
             probes: 0,
         }
     }

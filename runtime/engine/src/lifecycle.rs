@@ -431,12 +431,12 @@ impl Life {
         if std::mem::take(&mut self.automatic) {
             effects.push(Effect::Settle);
         }
-        answer_all(&mut self.starters, Answer::LaunchFailed, effects);
-        answer_all(&mut self.restarters, Answer::LaunchFailed, effects);
         answer_all(&mut self.stoppers, Answer::Done, effects);
         if self.auto_remove || !self.removers.is_empty() {
-            self.erase(effects);
+            // Whoever hears of it finds it removed already.
+            return self.erase(effects);
         }
+        self.answer_starters(effects);
     }
 
     fn exited(&mut self, effects: &mut Vec<Effect>) {
@@ -496,7 +496,14 @@ impl Life {
         } else {
             Phase::Idle
         };
+        self.answer_starters(effects);
         answer_all(&mut self.removers, answer, effects);
+    }
+
+    /// Those that wait for a launch that has failed.
+    fn answer_starters(&mut self, effects: &mut Vec<Effect>) {
+        answer_all(&mut self.starters, Answer::LaunchFailed, effects);
+        answer_all(&mut self.restarters, Answer::LaunchFailed, effects);
     }
 }
 

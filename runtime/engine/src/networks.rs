@@ -270,6 +270,11 @@ impl Networks {
         }
     }
 
+    /// There are more than the engine's own.
+    pub(crate) fn has_users(&self) -> bool {
+        self.by_id.len() > 1
+    }
+
     /// By its id.
     pub(crate) fn get(&self, id: &str) -> Option<&Network> {
         self.by_id.get(id).map(|entry| &entry.network)
@@ -467,10 +472,12 @@ impl Networks {
 /// The IPv6 address that goes with an IPv4 address: the same place in its subnet.
 fn beside(ipv6: &Network6, (network, _): (Ipv4Addr, u8), address: Ipv4Addr) -> Ipv6Addr {
     let place = u32::from(address) - u32::from(network);
-    let found = Ipv6Addr::from(u128::from(ipv6.subnet.0) + u128::from(place));
+    // At the end of all addresses it goes round, out of the subnet, and is refused.
+    let at = |place: u128| Ipv6Addr::from(u128::from(ipv6.subnet.0).wrapping_add(place));
+    let found = at(u128::from(place));
     if found == ipv6.gateway {
         // The IPv4 gateway's place is free: it is no container's.
-        Ipv6Addr::from(u128::from(ipv6.subnet.0) + 1)
+        at(1)
     } else {
         found
     }

@@ -8,10 +8,12 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::actions::size;
 use crate::clock;
 use crate::error::{EngineError, Failure};
 
@@ -40,6 +42,8 @@ pub(crate) struct Volume {
 pub(crate) struct Volumes {
     root: PathBuf,
     known: Mutex<BTreeMap<String, Volume>>,
+    /// Numbers what has been taken away and not yet erased.
+    taken: AtomicU64,
 }
 
 impl Volumes {
@@ -75,6 +79,7 @@ impl Volumes {
         Ok(Self {
             root: root.to_owned(),
             known: Mutex::new(known),
+            taken: AtomicU64::new(0),
         })
     }
 
@@ -146,37 +151,55 @@ impl Volumes {
         self.root.join(format!(".{name}"))
     }
 
-    /// Removes a volume with all that is in it. Gives the number of bytes that it had.
-    pub(crate) fn remove(&self, name: &str) -> Result<u64, Failure> {
+    /// Takes a volume away: its name is free from here on, and its files wait to be erased. Quick, however many those are.
+    pub(crate) fn take(&self, name: &str) -> Result<Taken, Failure> {
         let mut known = self.known();
-        if known.remove(name).is_none() {
+        if !known.contains_key(name) {
             return Err(Failure::NoSuchVolume(name.to_owned()));
         }
-        let size = self.size(name);
-        let gone = self.hidden(name);
-        let removed = fs::rename(self.root.join(name), &gone).and_then(|()| berth_images::erase(&gone));
-        removed.map_err(|source| Failure::Volume {
+        // No volume's name begins with a dot: that of an unfinished one is another.
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        let place = self.root.join(format!("..{number}"));
+        fs::rename(self.root.join(name), &place).map_err(|source| not_removed(name, source))?;
+        known.remove(name);
+        Ok(Taken {
             name: name.to_owned(),
-            doing: "removing it",
-            source,
-        })?;
-        Ok(size)
+            place,
+        })
+    }
+
+    /// Removes a volume with all that is in it. Gives the number of bytes that it had.
+    pub(crate) fn remove(&self, name: &str) -> Result<u64, Failure> {
+        self.take(name)?.erase()
     }
 
     /// Bytes of the files of a volume; what cannot be read counts nothing.
     pub(crate) fn size(&self, name: &str) -> u64 {
-        let mut sum: u64 = 0;
-        let mut waiting = vec![self.data(name)];
-        while let Some(directory) = waiting.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                match entry.metadata() {
-                    Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
-                    Ok(metadata) => sum = sum.saturating_add(metadata.len()),
-                    Err(_) => {}
-                }
-            }
-        }
-        sum
+        size(&self.data(name))
+    }
+}
+
+/// A volume that is no volume any more.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    name: String,
+    place: PathBuf,
+}
+
+impl Taken {
+    /// Removes its files. Gives the number of bytes that they had.
+    pub(crate) fn erase(self) -> Result<u64, Failure> {
+        let bytes = size(&self.place.join(DATA));
+        berth_images::erase(&self.place).map_err(|source| not_removed(&self.name, source))?;
+        Ok(bytes)
+    }
+}
+
+fn not_removed(name: &str, source: io::Error) -> Failure {
+    Failure::Volume {
+        name: name.to_owned(),
+        doing: "removing it",
+        source,
     }
 }
 
@@ -204,7 +227,10 @@ mod tests {
         let volumes = Volumes::open(place.path()).expect("opened again");
         assert_eq!(volumes.list(), [made]);
         assert!(!place.path().join(".half").exists());
-        assert_eq!(volumes.remove("data").expect("removed"), 5);
+        let taken = volumes.take("data").expect("taken");
+        assert!(volumes.ensure("data", &labels, false).expect("made again").1);
+        assert_eq!(taken.erase().expect("erased"), 5);
+        assert_eq!(volumes.remove("data").expect("removed"), 0);
         assert!(matches!(volumes.remove("data"), Err(Failure::NoSuchVolume(_))));
         assert_eq!(fs::read_dir(place.path()).expect("a list").count(), 0);
     }

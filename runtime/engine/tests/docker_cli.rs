@@ -257,7 +257,8 @@ impl World {
         self.check("rmi app", 1, "conflict");
         self.check("rm twice", 0, "");
         self.check("rm twice", 1, "No such container: twice");
-        self.check("run --privileged app true", 125, "not supported");
+        self.check("run --isolation hyperv app true", 125, "not supported");
+        self.check("run --rm --privileged app true", 0, "");
         self.check("run -d --name taken -p 127.0.0.1:18233:80 app sleep 100", 0, "");
         self.check("run --rm -p 127.0.0.1:18233:80 app true", 125, "18233");
         self.check("rm -f taken", 0, "");

@@ -73,10 +73,13 @@ fn gather(
     } else {
         fs::symlink_metadata(host)
     };
-    let metadata = metadata.map_err(|error| match error.kind() {
+    let metadata = metadata.map_err(|error| {
         // Clients look for these words and end with 127.
-        io::ErrorKind::NotFound => io::Error::new(error.kind(), "no such file or directory"),
-        _ => error,
+        if error.kind() == io::ErrorKind::NotFound {
+            io::Error::new(error.kind(), "no such file or directory")
+        } else {
+            error
+        }
     })?;
     let kind = metadata.file_type();
     if kind.is_dir() {

@@ -17,7 +17,6 @@ use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 
@@ -124,12 +123,12 @@ pub(crate) fn check_name(kind: &'static str, name: &str, limit: usize) -> Result
     }
 }
 
-/// Makes sure that the bridge is there, has its address and is up.
+/// Makes sure that the bridge is there, has its address and is up. Says whether it was made.
 ///
 /// # Errors
 /// When the name belongs to something else, the bridge has another address, or another interface has addresses of the
 /// subnet.
-pub fn ensure_bridge(bridge: &BridgeConfig) -> Result<(), NetworkError> {
+pub fn ensure_bridge(bridge: &BridgeConfig) -> Result<bool, NetworkError> {
     bridge.check()?;
     let name = &bridge.name;
     let failed = || NetworkError::kernel(format!("making the bridge {name:?}"));
@@ -151,7 +150,8 @@ pub fn ensure_bridge(bridge: &BridgeConfig) -> Result<(), NetworkError> {
     // Connections from 127.0.0.1 to a published port are routed to the bridge; the table drops what would abuse it.
     setting::set(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
     route::add_address(&mut socket, index, bridge.address, bridge.prefix_len).map_err(failed())?;
-    route::set_up(&mut socket, index).map_err(failed())
+    route::set_up(&mut socket, index).map_err(failed())?;
+    Ok(found.is_none())
 }
 
 /// A bridge without an address of its own takes the lowest one of its ports, which come and go.
@@ -266,7 +266,7 @@ pub fn connect(endpoint: &Endpoint) -> Result<OwnedFd, NetworkError> {
     in_new_namespace(move |namespace| {
         let mut inside = Socket::open(Family::Route).map_err(failed())?;
         route::set_up(&mut inside, route::LOOPBACK).map_err(failed())?;
-        inside::plug(&mut host, &mut inside, endpoint, (bridge, hairpin), namespace)
+        inside::plug(&mut host, &mut inside, endpoint, (bridge, hairpin), (namespace, true))
     })
 }
 
@@ -335,13 +335,5 @@ fn in_new_namespace(
         fill(namespace.as_fd())?;
         Ok(namespace)
     };
-    thread::scope(|scope| {
-        let worker = thread::Builder::new()
-            .name("namespace".to_owned())
-            .spawn_scoped(scope, work)
-            .map_err(failed())?;
-        worker
-            .join()
-            .unwrap_or_else(|_| Err(failed()(io::Error::other("the thread panicked"))))
-    })
+    inside::in_own_thread(work, failed)
 }

@@ -11,7 +11,7 @@ use crate::{host, netlink, nft};
 
 /// How long the kernel may take to remove the network of a namespace that has ended. It does so by itself, for many at
 /// a time; to ask for it keeps all others from making networks meanwhile, so that is done only after this.
-const NETWORK_GRACE: Duration = Duration::from_millis(250);
+const NETWORK_GRACE: Duration = Duration::from_secs(1);
 
 /// The pause between two looks.
 const NETWORK_PAUSE: Duration = Duration::from_millis(5);

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_set_flag, fsconfig_set_string};
 
@@ -66,17 +66,14 @@ impl Root {
         })
     }
 
-    /// The root of a process, to look at; a process that has ended has none.
+    /// The root of a process with mounts of its own, to look at; a process that has ended has none.
     ///
     /// # Errors
-    /// When the kernel does not give it.
+    /// When the kernel does not give it, or it is the host's: the number may be another process's by now.
     pub fn of_process(pid: u32) -> Result<Self, ExecError> {
-        let path = PathBuf::from(format!("/proc/{pid}/root"));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mount = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
-        Ok(Self {
-            mount: mount.map_err(ExecError::path("opening", &path))?,
-        })
+        let path = PathBuf::from(format!("/proc/{pid}"));
+        let root = root_of(&path).map_err(ExecError::path("opening the root of", &path))?;
+        Ok(Self { mount: root })
     }
 
     /// Opens a directory, by no symlink that leads out of the root; none when there is no such directory.
@@ -143,6 +140,19 @@ impl Root {
     }
 }
 
+/// The directory is of one process: what is opened below it is of that process, or nothing.
+fn root_of(process: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let process = rustix::fs::open(process, flags, Mode::empty())?;
+    let root = rustix::fs::openat(&process, c"root", flags, Mode::empty())?;
+    let mounts = rustix::fs::statat(&process, c"ns/mnt", AtFlags::empty())?;
+    let own = rustix::fs::stat(c"/proc/self/ns/mnt")?;
+    if (mounts.st_dev, mounts.st_ino) == (own.st_dev, own.st_ino) {
+        return Err(io::Error::other("it is the host's"));
+    }
+    Ok(root)
+}
+
 type SetLower = fn(&OwnedFd, &[PathBuf]) -> Result<(), Errno>;
 
 fn mount(layers: &RootLayers, set_lower: SetLower) -> Result<OwnedFd, Errno> {
@@ -185,5 +195,18 @@ fn forget_volatile(work: &Path) -> io::Result<()> {
     match fs::remove_dir_all(work.join(VOLATILE_MARK)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_root_is_nobodys() {
+        let error = Root::of_process(std::process::id()).unwrap_err();
+        let source = std::error::Error::source(&error).expect("a reason").to_string();
+        assert_eq!(source, "it is the host's");
+        Root::of_process(u32::MAX).unwrap_err();
     }
 }

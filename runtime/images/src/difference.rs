@@ -1,7 +1,7 @@
 //! What a container has changed: a look at its upper layer, and an image made of it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use berth_wire::docker::ImageConfig;
 
 use crate::changes;
 use crate::error::ImageError;
-use crate::pack::{Manner, end_archive, is_opaque_at, pack_directory};
+use crate::pack::{Manner, is_opaque_at};
+use crate::place_files::piped;
 use crate::reference::Reference;
 use crate::store::{Document, Image, ImageStore};
 
@@ -18,9 +19,6 @@ const DEPTH_LIMIT: usize = 256;
 
 /// A place for what the engine mounts, never the container's own.
 const NOT_OWN: &[u8] = b"sbin/.berth-init";
-
-/// What a pipe of the kernel holds.
-const PIPE: usize = 64 * 1024;
 
 /// One change of a container's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,21 +93,12 @@ impl ImageStore {
         let upper = self.container_layers(image, container_dir)?.upper;
         let failed = || ImageError::io(format!("reading {upper:?}"));
         let directory = fs::File::open(&upper).map_err(failed())?;
-        let (reader, mut writer) = io::pipe().map_err(failed())?;
         let place = self.temporary();
-        let result = std::thread::scope(|scope| {
-            let packing = scope.spawn(move || {
-                let mut buffered = io::BufWriter::with_capacity(PIPE, &mut writer);
-                pack_directory(directory.into(), b".", Manner::Layer, &[NOT_OWN], &mut buffered)?;
-                end_archive(&mut buffered)?;
-                buffered.flush()
-            });
-            let unpacked = self.unpack_layer(reader, &place);
-            let packed = packing
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("packing has failed")));
-            packed.map_err(failed()).and(unpacked)
-        });
+        let result = piped(
+            (directory.into(), Manner::Layer, &[NOT_OWN]),
+            |reader| self.unpack_layer(reader, &place),
+            |error| failed()(error),
+        );
         let result = result.and_then(|layer| {
             let parent = self.document(image)?;
             let document = Document::above(&parent, config, (comment, author), &layer.diff_id);

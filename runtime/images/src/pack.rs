@@ -232,7 +232,9 @@ impl Packer<'_> {
             self.writer.write_all(&self.buffer[..count])?;
             left -= count as u64;
         }
-        self.buffer.fill(0);
+        if left > 0 {
+            self.buffer.fill(0);
+        }
         while left > 0 {
             let count = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             self.writer.write_all(&self.buffer[..count])?;

@@ -1,6 +1,6 @@
 //! Files that go into a directory which is there already: what is copied into a container or a volume.
 
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 
 use crate::error::ArchiveError;
@@ -29,19 +29,35 @@ pub fn extract(reader: impl Read, directory: OwnedFd, how: Extract) -> Result<()
 /// # Errors
 /// When one cannot be read or the other not be written.
 pub fn copy_tree(from: OwnedFd, to: OwnedFd) -> Result<(), ArchiveError> {
-    let (reader, mut writer) = io::pipe().map_err(ArchiveError::Read)?;
+    piped(
+        (from, Manner::Everything, &[]),
+        |reader| extract(reader, to, Extract::default()),
+        ArchiveError::Read,
+    )
+}
+
+/// Packs a directory in a thread of its own while `unpack` reads the archive; `failed` tells of what cannot be packed.
+pub(crate) fn piped<T, E>(
+    (directory, manner, skip): (OwnedFd, Manner, &[&[u8]]),
+    unpack: impl FnOnce(PipeReader) -> Result<T, E>,
+    failed: impl Fn(io::Error) -> E,
+) -> Result<T, E> {
+    let (reader, mut writer) = io::pipe().map_err(&failed)?;
     std::thread::scope(|scope| {
         let packing = scope.spawn(move || {
             let mut buffered = io::BufWriter::with_capacity(PIPE, &mut writer);
-            pack_directory(from, b".", Manner::Everything, &[], &mut buffered)?;
-            end_archive(&mut buffered)?;
-            buffered.flush()
+            pack_directory(directory, b".", manner, skip, &mut buffered)?;
+            end_archive(&mut buffered)
         });
-        let unpacked = extract(reader, to, Extract::default());
+        let unpacked = unpack(reader);
         let packed = packing
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("copying has failed")));
-        unpacked.and(packed.map_err(ArchiveError::Read))
+            .unwrap_or_else(|_| Err(io::Error::other("packing has failed")));
+        match packed {
+            // Whoever reads has stopped first, and knows why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(error)),
+            Ok(()) | Err(_) => unpacked,
+        }
     })
 }
 

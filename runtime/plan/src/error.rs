@@ -76,9 +76,6 @@ pub enum PlanError {
     /// A security option that does not exist.
     #[error("invalid --security-opt 2: {0:?}")]
     SecurityOption(String),
-    /// A network that does not exist.
-    #[error("network {0} not found")]
-    NoSuchNetwork(String),
     /// A bind that cannot be read.
     #[error("invalid volume specification: '{0}'")]
     Volume(String),

@@ -170,11 +170,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             path: scratch.join(name),
             process,
         };
-        let places = [
-            place("engine", engine.id()),
-            place("docker", docker.id()),
-            place("engine", engine.id()),
-        ];
+        let places = [place("engine", engine.id()), place("docker", docker.id())];
         containers_many::run(&daemons, &places)?;
         containers_flow::run(berth, docker_plain, bridged, &rootfs)
     });

@@ -1,9 +1,9 @@
 //! Many containers: at once, in memory, and processes that are added to one that runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use berth_harness::request_unix_within;
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ const CROWD: usize = 100;
 const CROWDS: usize = 5;
 /// Containers that run while memory is read.
 const SLEEPERS: usize = 50;
+/// Looks for the end of a process that has closed its output.
+const LOOKS: u32 = 10_000;
 /// Longest wait for one answer when all are at once.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -83,12 +85,16 @@ impl Daemon {
         let wish = r#"{"Cmd":["true"],"AttachStdout":true}"#;
         let made = self.ask_long("POST", &format!("/v1.41/containers/{id}/exec"), wish, 201)?;
         let exec = made["Id"].as_str().context("no id")?.to_owned();
-        // The answer ends with the process.
+        // The answer ends with the process, of whose end docker may hear a little later.
         self.ask_long("POST", &format!("/v1.41/exec/{exec}/start"), "{}", 200)?;
-        let time = begun.elapsed();
-        let end = self.ask_long("GET", &format!("/v1.41/exec/{exec}/json"), "", 200)?;
-        ensure!(end["ExitCode"] == 0, "{end}");
-        Ok(time.as_secs_f64() * 1e3)
+        for _ in 0..LOOKS {
+            let end = self.ask_long("GET", &format!("/v1.41/exec/{exec}/json"), "", 200)?;
+            if end["Running"] == false {
+                ensure!(end["ExitCode"] == 0, "{end}");
+                return Ok(begun.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        bail!("{}: a process that was added does not end", self.name)
     }
 }
 
@@ -122,7 +128,7 @@ fn processes(place: &str, daemon: u32) -> Vec<u32> {
 }
 
 /// KiB for each running container beyond its own process.
-fn memory(daemon: &Daemon, place: &PathBuf, process: u32) -> anyhow::Result<f64> {
+fn memory(daemon: &Daemon, place: &Path, process: u32) -> anyhow::Result<f64> {
     let place = place.to_string_lossy();
     let before = proportional(&processes(&place, process));
     let start = |_| daemon.start(&["sleep", "1000"], "");
@@ -139,10 +145,16 @@ pub(crate) struct Place {
     pub(crate) process: u32,
 }
 
-/// Measures each daemon and prints a table; the second is docker.
+/// Measures each daemon and prints a table; the second is docker, and the third is the first with a network.
 pub(crate) fn run(daemons: &[Daemon], places: &[Place]) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
+    // Before the crowds, after which a daemon has more memory than it needs.
+    let mut grown = Vec::new();
     for (daemon, place) in daemons.iter().zip(places) {
+        grown.push(memory(daemon, &place.path, place.process)?);
+    }
+    let mut rows = Vec::new();
+    let grown = grown.into_iter().map(Some).chain(std::iter::repeat(None));
+    for (daemon, grown) in daemons.iter().zip(grown) {
         let crowds = if daemon.is_docker() { 1 } else { CROWDS };
         let crowd = (0..crowds)
             .map(|_| daemon.crowd())
@@ -152,16 +164,17 @@ pub(crate) fn run(daemons: &[Daemon], places: &[Place]) -> anyhow::Result<()> {
             .map(|_| daemon.exec(&beside))
             .collect::<anyhow::Result<Vec<_>>>()?;
         daemon.remove(&beside)?;
-        let memory = memory(daemon, &place.path, place.process)?;
-        rows.push((daemon.name, [median(crowd), median(execs), memory]));
+        rows.push((daemon.name, [Some(median(crowd)), Some(median(execs)), grown]));
     }
-    let docker = rows.get(1).map_or([f64::NAN; 3], |(_, figures)| *figures);
+    let docker = rows.get(1).map_or([None; 3], |(_, figures)| *figures);
     let rows: Vec<Vec<String>> = rows
         .into_iter()
         .map(|(name, figures)| {
-            let cells = figures.iter().zip(docker);
-            let cells =
-                cells.flat_map(|(ours, theirs)| [format!("{ours:.1}"), format!("{:.3}", ours / theirs)]);
+            let cells = figures.iter().zip(docker).flat_map(|(ours, theirs)| {
+                let text = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+                let plain = ours.map_or("-".to_owned(), |ours| format!("{ours:.1}"));
+                [plain, text(ours.zip(theirs).map(|(ours, theirs)| ours / theirs))]
+            });
             std::iter::once(name.to_owned()).chain(cells).collect()
         })
         .collect();

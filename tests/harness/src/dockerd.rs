@@ -69,6 +69,8 @@ impl Dockerd {
             .arg(format!("--pidfile={}", place.join("pid").display()))
             .arg(format!("--host=unix://{}", socket.display()))
             .arg(format!("--cgroup-parent=/{cgroup}"))
+            // The first address of the same subnet that Berth's engine gets in a test.
+            .arg(format!("--bip={}", scratch.subnet().replace(".0/", ".1/")))
             .arg("--log-level=error");
         let mut process = Process::start(&mut command, &place.join("log"));
         until("dockerd's answer", PATIENCE, || {
@@ -97,7 +99,11 @@ impl Dockerd {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         for list in ["/containers/json?all=1", "/images/json", "/volumes"] {
             let rows = rows(socket, list);
-            assert!(rows.is_empty(), "{}: {list} is not empty: {rows:?}", socket.display());
+            assert!(
+                rows.is_empty(),
+                "{}: {list} is not empty: {rows:?}",
+                socket.display()
+            );
         }
         Self {
             socket: socket.to_path_buf(),
@@ -159,10 +165,8 @@ impl Drop for Dockerd {
             if let Ok(id) = name
                 && String::from_utf8_lossy(&command).contains(&place)
             {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(id),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
+                let _ =
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL);
             }
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -173,7 +177,11 @@ impl Drop for Dockerd {
         for path in below.collect::<Vec<_>>().into_iter().rev() {
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }
-        for controller in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        for controller in std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let _ = std::fs::remove_dir(controller.path().join(&own.cgroup));
         }
     }

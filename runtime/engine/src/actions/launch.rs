@@ -55,7 +55,9 @@ impl Actions {
         let started = shared.launcher.start(&plan, root).map_err(launch_failure)?;
         // Its ports are reserved by now.
         drop(choice);
-        self.serve_names(&container.id);
+        if placement.resolver {
+            self.serve_names(&container.id);
+        }
         Ok(Launched {
             pid: i64::from(started.pid),
             started_at: clock::nanos(started.started_at),

@@ -12,6 +12,7 @@ use super::Actions;
 use super::launch::host_failure;
 use crate::container::Container;
 use crate::error::{LaunchFailure, LaunchFailureKind};
+use crate::volumes::Taken;
 
 /// The program of `--init`, and what it needs. It is put in its place when the first container asks for it.
 #[derive(Debug)]
@@ -85,6 +86,15 @@ impl Actions {
             }
         }
         Ok(())
+    }
+
+    /// Removes the files of a volume that has been taken away.
+    pub(crate) fn erase_volume(&self, taken: Taken) {
+        self.shared.runtime.spawn_blocking(move || {
+            if let Err(error) = taken.erase() {
+                tracing::error!(%error, "the files of a removed volume stay until the next start of the engine");
+            }
+        });
     }
 
     /// An empty volume gets what the image has in its place, with owner and mode of the directory.

@@ -76,9 +76,12 @@ impl EventLoop {
         }
         let name = self
             .free_name(name)
-            .map_err(|reason| match reason {
-                Failure::BadName(name) => Failure::BadName(format!("/{name}")),
-                other => other,
+            .map_err(|reason| {
+                if let Failure::BadName(name) = reason {
+                    Failure::BadName(format!("/{name}"))
+                } else {
+                    reason
+                }
             })
             .map_err(|reason| Failure::Rename(Box::new(reason)))?;
         self.update(&id, |container| container.name.clone_from(&name))?;

@@ -84,8 +84,9 @@ impl EventLoop {
             if self.containers.values().any(|entry| has(&entry.container)) {
                 continue;
             }
-            match self.actions.shared.volumes.remove(&name) {
-                Ok(_) => {
+            match self.actions.shared.volumes.take(&name) {
+                Ok(taken) => {
+                    self.actions.erase_volume(taken);
                     let attributes = [("driver".to_owned(), "local".to_owned())].into();
                     self.events.publish("volume", "destroy", &name, attributes);
                 }

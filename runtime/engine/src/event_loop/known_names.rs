@@ -12,7 +12,9 @@ impl EventLoop {
     /// Has all resolvers answer by what is true now.
     pub(super) fn publish_names(&self) {
         let mut table = NameTable::default();
-        for entry in self.containers.values() {
+        // Without a network of users there is nobody to ask, and starts are not to pay for it.
+        let containers = self.containers.values().filter(|_| self.networks.has_users());
+        for entry in containers {
             let container = &entry.container;
             let present = matches!(entry.life.phase(), Phase::Starting | Phase::Running);
             let Some(place) = container.run.place.as_ref().filter(|_| present) else {

@@ -83,11 +83,12 @@ impl EventLoop {
             let Ok((hosts, _)) = self.linked(&container) else {
                 continue;
             };
-            self.note(&other, |container| {
+            let saved = self.update(&other, |container| {
                 if let Some(place) = &mut container.run.place {
                     place.links = hosts;
                 }
             });
+            self.log_unsaved(&other, saved);
             self.actions.write_hosts(&self.containers[&other].container);
         }
     }

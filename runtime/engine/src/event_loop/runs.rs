@@ -73,9 +73,10 @@ impl EventLoop {
     }
 
     pub(super) fn launch_failed(&mut self, id: &str, failure: &LaunchFailure) {
-        if !self.containers.contains_key(id) {
+        let Some(entry) = self.containers.get_mut(id) else {
             return;
-        }
+        };
+        entry.failed = Some(failure.kind);
         self.release_place(id);
         let saved = self.update(id, |container| {
             container.run.plan = None;

@@ -147,7 +147,11 @@ impl EventLoop {
             Answer::Done | Answer::AlreadyThere => Ok(answer),
             Answer::LaunchFailed => Err(Failure::Launch(LaunchFailure {
                 message: container.run.error.clone(),
-                kind: launch_failure_kind(container.run.exit_code),
+                kind: self
+                    .containers
+                    .get(&id)
+                    .and_then(|entry| entry.failed)
+                    .unwrap_or(LaunchFailureKind::Host),
             })),
             Answer::NotRunning => Err(Failure::NotRunning { name, id }),
             Answer::MustRun => Err(Failure::ContainerNotRunning { id }),
@@ -165,12 +169,4 @@ impl EventLoop {
 
 fn grace_of(seconds: i64) -> Grace {
     u64::try_from(seconds).map_or(Grace::Endless, Grace::Seconds)
-}
-
-fn launch_failure_kind(exit_code: i64) -> LaunchFailureKind {
-    match exit_code {
-        127 => LaunchFailureKind::CommandNotFound,
-        126 => LaunchFailureKind::CommandNotExecutable,
-        _ => LaunchFailureKind::Host,
-    }
 }

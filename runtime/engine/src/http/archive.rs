@@ -47,10 +47,19 @@ pub(crate) async fn get(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
 }
 
 pub(crate) async fn put(api: &Arc<Api>, id: &str, params: &Params, request: Request<Incoming>) -> Answer {
-    let (container, path) = named(api, id, params).await?;
-    if let Some(refusal) = api.actions.is_read_only(&container, &path) {
-        return Err(refusal);
-    }
+    let place = named(api, id, params)
+        .await
+        .and_then(|(container, path)| match api.actions.is_read_only(&container, &path) {
+            Some(refusal) => Err(refusal),
+            None => Ok((container, path)),
+        });
+    let (container, path) = match place {
+        Ok(place) => place,
+        Err(refusal) => {
+            body::discard(request).await;
+            return Err(refusal);
+        }
+    };
     let keep_files = params.flag("noOverwriteDirNonDir");
     let own = params.flag("copyUIDGID");
     let actions = api.actions.clone();

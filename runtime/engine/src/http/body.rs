@@ -55,6 +55,11 @@ async fn drain(mut body: Incoming) {
     }
 }
 
+/// Reads a body that is refused, in limited size and time.
+pub(crate) async fn discard(request: Request<Incoming>) {
+    drop(tokio::time::timeout(REST_TIME, drain(request.into_body())).await);
+}
+
 /// The body for a blocking reader.
 pub(crate) fn reader(request: Request<Incoming>) -> BodyReader {
     let (sender, pieces) = mpsc::channel(PIECES);

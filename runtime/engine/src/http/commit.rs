@@ -26,17 +26,23 @@ pub(crate) async fn commit(api: &Arc<Api>, params: &Params, request: Request<Inc
     let config = merged(&container.config, own)?;
     let pauses = params.given("pause").is_none() || params.flag("pause");
     let pauses = pauses && container.run.status == Status::Running && !container.run.paused;
-    if pauses {
-        api.handle.change(&container.id, Change::Pause).await?;
-    }
-    let made = make(api, params, &container, config).await;
-    if pauses {
-        // It may have been ended meanwhile; then there is nothing to go on.
-        if let Err(error) = api.handle.change(&container.id, Change::Unpause).await {
-            tracing::warn!(container = container.id, %error, "a container was not unpaused after a commit");
+    let (own_api, own_params, source) = (Arc::clone(api), params.clone(), Arc::clone(&container));
+    // A client that goes away must not leave it paused.
+    let made = tokio::spawn(async move {
+        let id = &source.id;
+        if pauses {
+            own_api.handle.change(id, Change::Pause).await?;
         }
-    }
-    let id = made?;
+        let made = make(&own_api, &own_params, &source, config).await;
+        if pauses {
+            // It may have been ended meanwhile; then there is nothing to go on.
+            if let Err(error) = own_api.handle.change(id, Change::Unpause).await {
+                tracing::warn!(container = id, %error, "a container was not unpaused after a commit");
+            }
+        }
+        made
+    });
+    let id = made.await.map_err(|_| Failure::Stopping)??;
     let mut attributes = container.attributes();
     attributes.insert("comment".to_owned(), comment(params).to_owned());
     attributes.insert("imageID".to_owned(), id.clone());

@@ -198,7 +198,8 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
             let mut attachments = container.attachments.iter();
             let connected = container.spec.network == berth_plan::Network::Bridge;
             name == network
-                || connected && attachments.any(|one| one.name == *name || one.network.starts_with(name.as_str()))
+                || connected
+                    && attachments.any(|one| one.name == *name || one.network.starts_with(name.as_str()))
         })
         && filters.any("expose", |port| has_port(port, false))
         && filters.any("publish", |port| has_port(port, true))
@@ -213,9 +214,11 @@ fn selects(filters: &Filters, container: &Container, images: &ImageNames) -> boo
 /// Whether it has a volume, by its name, or anything at a place.
 fn sees(filters: &Filters, container: &Container, volumes: &Volumes) -> bool {
     filters.values("volume").is_none()
-        || documents::points(container, volumes)
-            .iter()
-            .any(|point| filters.any("volume", |wanted| *wanted == point.name || *wanted == point.destination))
+        || documents::points(container, volumes).iter().any(|point| {
+            filters.any("volume", |wanted| {
+                *wanted == point.name || *wanted == point.destination
+            })
+        })
 }
 
 /// Which image every name means now, to tell names that have moved on.

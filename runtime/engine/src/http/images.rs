@@ -223,27 +223,32 @@ pub(crate) async fn remove(api: &Arc<Api>, reference: &str, params: &Params) -> 
         .await?;
     let items: Vec<ImageDeleteItem> = removed
         .into_iter()
-        .map(|removed| match removed {
-            Removed::Untagged(name) => {
-                tell(api, "untag", &name, &name);
-                ImageDeleteItem {
-                    untagged: Some(name),
-                    deleted: None,
-                }
-            }
-            Removed::Deleted(id) => {
-                tell(api, "delete", &id, &id);
-                ImageDeleteItem {
-                    untagged: None,
-                    deleted: Some(id),
-                }
-            }
-        })
+        .map(|removed| item(api, removed))
         .collect();
     json(StatusCode::OK, &items)
 }
 
-pub(super) fn tell(api: &Arc<Api>, action: &str, id: &str, name: &str) {
+/// Tells of what has been removed.
+pub(super) fn item(api: &Arc<Api>, removed: Removed) -> ImageDeleteItem {
+    match removed {
+        Removed::Untagged(name) => {
+            tell(api, "untag", &name, &name);
+            ImageDeleteItem {
+                untagged: Some(name),
+                deleted: None,
+            }
+        }
+        Removed::Deleted(id) => {
+            tell(api, "delete", &id, &id);
+            ImageDeleteItem {
+                untagged: None,
+                deleted: Some(id),
+            }
+        }
+    }
+}
+
+fn tell(api: &Arc<Api>, action: &str, id: &str, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
     api.events.publish("image", action, id, attributes);
 }

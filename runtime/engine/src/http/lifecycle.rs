@@ -65,9 +65,12 @@ pub(crate) async fn kill(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     let signal = signal(params)?.unwrap_or(SIGKILL);
     change(api, id, Change::Kill { signal })
         .await
-        .map_err(|failure| match failure {
-            Failure::NoSuchContainer(_) => Failure::KillNobody(id.to_owned()),
-            other => other,
+        .map_err(|failure| {
+            if matches!(failure, Failure::NoSuchContainer(_)) {
+                Failure::KillNobody(id.to_owned())
+            } else {
+                failure
+            }
         })
 }
 

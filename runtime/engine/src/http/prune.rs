@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use berth_images::{Image, ImageError, Removed};
+use berth_images::{Image, ImageError};
 use berth_wire::docker::{ImageDeleteItem, PruneBuildResponse, PruneContainersResponse, PruneImagesResponse};
 use http::StatusCode;
 
-use super::images::tell;
+use super::images::item;
 use super::params::Params;
 use super::{Answer, Api, json};
 use crate::clock;
@@ -133,25 +133,6 @@ pub(crate) async fn images(api: &Arc<Api>, params: &Params) -> Answer {
             space_reclaimed: reclaimed,
         },
     )
-}
-
-fn item(api: &Arc<Api>, removed: Removed) -> ImageDeleteItem {
-    match removed {
-        Removed::Untagged(name) => {
-            tell(api, "untag", &name, &name);
-            ImageDeleteItem {
-                untagged: Some(name),
-                deleted: None,
-            }
-        }
-        Removed::Deleted(id) => {
-            tell(api, "delete", &id, &id);
-            ImageDeleteItem {
-                untagged: None,
-                deleted: Some(id),
-            }
-        }
-    }
 }
 
 /// Builds keep nothing: there is nothing to go.

@@ -82,7 +82,7 @@ pub(crate) fn inspect(api: &Arc<Api>, name: &str) -> Answer {
 
 pub(crate) async fn remove(api: &Arc<Api>, name: &str, params: &Params) -> Answer {
     // No container is made meanwhile that would have it.
-    let _gate = api.image_gate.write().await;
+    let gate = api.image_gate.write().await;
     if let Some(users) = used(api).await?.remove(name) {
         return Err(Failure::VolumeInUse {
             name: name.to_owned(),
@@ -90,10 +90,13 @@ pub(crate) async fn remove(api: &Arc<Api>, name: &str, params: &Params) -> Answe
         });
     }
     let gone = name.to_owned();
-    match blocking(api, move |volumes| volumes.remove(&gone)).await {
+    let taken = blocking(api, move |volumes| volumes.take(&gone)).await;
+    drop(gate);
+    match taken {
         Err(Failure::NoSuchVolume(_)) if params.flag("force") => {}
-        result => {
-            result?;
+        taken => {
+            let taken = taken?;
+            blocking(api, move |_| taken.erase()).await?;
             tell(api, "destroy", name);
         }
     }

@@ -177,7 +177,12 @@ fn a_failed_launch_leaves_it_startable_unless_it_is_to_be_removed() {
     check(
         &mut life,
         Input::LaunchFailed,
-        &[Effect::Answer(1, Answer::LaunchFailed), Effect::Erase],
+        &[Effect::Erase],
+    );
+    check(
+        &mut life,
+        Input::Erased,
+        &[Effect::Answer(1, Answer::LaunchFailed)],
     );
 }
 

@@ -149,7 +149,7 @@ fn tail_start(file: &mut File, lines: u64) -> io::Result<(u64, u64)> {
         return Ok((end, 0));
     }
     // The newline that ends the last line begins none.
-    let mut missing = lines + 1;
+    let mut missing = lines.saturating_add(1);
     let mut block = vec![0u8; BLOCK];
     while end > 0 {
         let start = end.saturating_sub(BLOCK as u64);

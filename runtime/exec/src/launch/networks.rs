@@ -21,14 +21,17 @@ impl Launcher {
         let mut all = networks.clone();
         all.retain(|other| other.bridge.name != *name);
         all.push(network.clone());
-        netlink::ensure_bridge(&network.bridge)?;
+        let new = netlink::ensure_bridge(&network.bridge)?;
         let ipv6 = match network.ipv6 {
             Some((address, prefix_len)) => netlink::add_ipv6(name, address, prefix_len),
             None => Ok(()),
         };
         let made = ipv6.and_then(|()| nft::ensure_networks(&self.config.table, &all));
         if let Err(error) = made {
-            drop(netlink::remove_bridge(name));
+            // One that was there may have running containers on it.
+            if new {
+                drop(netlink::remove_bridge(name));
+            }
             return Err(error.into());
         }
         *networks = all;

@@ -42,7 +42,7 @@ pub fn join(namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Networ
     let hairpin = bridged_packets_are_translated()?;
     let joined = in_namespace(namespace, || {
         let mut inside = Socket::open(Family::Route).map_err(failed())?;
-        plug(&mut host, &mut inside, endpoint, (bridge, hairpin), namespace)
+        plug(&mut host, &mut inside, endpoint, (bridge, hairpin), (namespace, false))
     });
     joined.inspect_err(|_| {
         // What it came to is of no use; that it may not be there at all is no further error.
@@ -63,13 +63,14 @@ pub fn reroute(namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Net
     })
 }
 
-/// Makes the pair, and the inner end ready. The calling thread is in the namespace; `host` is not.
+/// Makes the pair, and the inner end ready. The calling thread is in the namespace; `host` is not. In a new one no
+/// interface has IPv6 unless it is told to.
 pub(super) fn plug(
     host: &mut Socket,
     inside: &mut Socket,
     endpoint: &Endpoint,
     (bridge, hairpin): (u32, bool),
-    namespace: BorrowedFd<'_>,
+    (namespace, new): (BorrowedFd<'_>, bool),
 ) -> Result<(), NetworkError> {
     let failed = || NetworkError::kernel("connecting the container to its bridge");
     let name = &endpoint.interface;
@@ -87,7 +88,7 @@ pub(super) fn plug(
         for on in ["lo", name] {
             setting::set(&format!("net/ipv6/conf/{on}/disable_ipv6"), "0")?;
         }
-    } else {
+    } else if !new {
         setting::set_if_there(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")?;
     }
     route::add_address(inside, interface, endpoint.address, endpoint.prefix_len)
@@ -120,6 +121,14 @@ pub(crate) fn in_namespace<T: Send>(
         setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| failed()(errno.into()))?;
         act()
     };
+    in_own_thread(work, failed)
+}
+
+/// Does what changes the network namespace of its thread.
+pub(super) fn in_own_thread<T: Send, F: FnOnce(io::Error) -> NetworkError>(
+    work: impl FnOnce() -> Result<T, NetworkError> + Send,
+    failed: impl Fn() -> F,
+) -> Result<T, NetworkError> {
     thread::scope(|scope| {
         let worker = thread::Builder::new()
             .name("namespace".to_owned())

@@ -163,12 +163,12 @@ fn quota(host: &HostConfig, facts: &Facts) -> Result<Option<CpuQuota>, PlanError
 fn cpus(host: &HostConfig, facts: &Facts) -> Result<CpuQuota, PlanError> {
     if host.cpu_period != 0 {
         return Err(PlanError::Limit(
-            "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set",
         ));
     }
     if host.cpu_quota != 0 {
         return Err(PlanError::Limit(
-            "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
         ));
     }
     let smallest = NANOS_PER_CPU / 100;
