@@ -4,9 +4,9 @@ mod auth;
 mod cert;
 mod changes;
 mod containers;
+pub(crate) mod etcd;
 mod figures;
 mod groups;
-pub(crate) mod etcd;
 mod keys;
 mod operations;
 mod servers;
@@ -20,29 +20,28 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use auth::{
     AccessArgs, AuthArgs, AuthCommand, RoleArgs, RoleChangeArgs, RoleCommand, UserArgs, UserCommand,
 };
+pub(crate) use cert::{CertArgs, CertCommand, LeafArgs};
 pub(crate) use changes::{
     CommitArgs, CpArgs, DiffArgs, ExportContainerArgs, PortArgs, RenameArgs, TagArgs, UpdateContainerArgs,
 };
-pub(crate) use cert::{CertArgs, CertCommand, LeafArgs};
-pub(crate) use figures::{PauseArgs, StatsArgs, TopArgs, UnpauseArgs};
 pub(crate) use containers::{
     ImagesArgs, ImportArgs, InspectArgs, KillArgs, PsArgs, RestartArgs, RmiArgs, RunArgs, StopArgs,
 };
+pub(crate) use figures::{PauseArgs, StatsArgs, TopArgs, UnpauseArgs};
 pub(crate) use groups::{
     ContainerArgs, ContainerCommand, ImageArgs, ImageCommand, ListArgs, MoreCommand, NamesArgs, NetworkArgs,
-    NetworkCommand,
-    NetworkCreateArgs, PruneArgs, RemoveArgs, SystemArgs, SystemCommand, SystemPruneArgs, VolumeArgs,
-    VolumeCommand, VolumeCreateArgs,
+    NetworkCommand, NetworkCreateArgs, PruneArgs, RemoveArgs, SystemArgs, SystemCommand, SystemPruneArgs,
+    VolumeArgs, VolumeCommand, VolumeCreateArgs,
 };
-pub(crate) use sessions::{AttachArgs, EventsArgs, ExecArgs, LogsArgs, StartArgs, WaitArgs};
 pub(crate) use keys::{
     DirArgs, ElectArgs, ExecWatchArgs, ExportArgs, GetArgs, HealthArgs, ImportWords, LockArgs, LsArgs,
     MemberArgs, MemberCommand, MkArgs, RmArgs, RmdirArgs, SetArgs, StoreClient, TreeArgs, UpdateArgs,
     WatchArgs, duration,
 };
 pub(crate) use operations::{BackupArgs, ProxyArgs, RestoreArgs};
-pub(crate) use tls::{ApiTls, GatewayTlsFlags, StoreTlsFlags, TlsFlags};
 pub(crate) use servers::{DemoArgs, DevArgs, EngineArgs, EngineFlags, StoreArgs, StoreFlags};
+pub(crate) use sessions::{AttachArgs, EventsArgs, ExecArgs, LogsArgs, StartArgs, WaitArgs};
+pub(crate) use tls::{ApiTls, GatewayTlsFlags, StoreTlsFlags, TlsFlags};
 
 /// Service discovery and containers in one binary.
 ///
@@ -76,12 +75,7 @@ pub(crate) struct Global {
     )]
     pub(crate) endpoints: String,
     /// Domain whose SRV records (_etcd-client._tcp) name the members, in place of --endpoints
-    #[arg(
-        long,
-        global = true,
-        value_name = "DOMAIN",
-        help_heading = "Connections"
-    )]
+    #[arg(long, global = true, value_name = "DOMAIN", help_heading = "Connections")]
     pub(crate) discovery_srv: Option<String>,
     /// Server that is asked for the records; those of /etc/resolv.conf unless given
     #[arg(

@@ -128,7 +128,9 @@ pub(crate) fn is_secure(text: &str, has_certificate: bool) -> bool {
 /// The addresses of `HOST:PORT`; a URL is taken as well, as etcd's flags have them.
 pub(crate) fn addresses(flag: &str, text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     let text = text.trim();
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
     let plain = rest.unwrap_or(text).trim_end_matches('/');
     let found: Vec<SocketAddr> = plain
         .to_socket_addrs()

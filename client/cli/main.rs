@@ -24,8 +24,8 @@ mod lock;
 mod log;
 mod notify;
 mod output;
-mod proxy;
 mod password;
+mod proxy;
 mod run_request;
 mod serve;
 mod system;
@@ -159,7 +159,11 @@ fn carry_out(cli: Cli) -> Outcome {
     global.output = global.format.output();
     let runtime = runtime?;
     // A server takes the records for itself.
-    if let Some(domain) = global.discovery_srv.take().filter(|domain| !serves && !domain.is_empty()) {
+    if let Some(domain) = global
+        .discovery_srv
+        .take()
+        .filter(|domain| !serves && !domain.is_empty())
+    {
         global.endpoints = discover::endpoints(&runtime, domain, global.dns_server)?;
     }
     let session = || kv::Session::open(&global, &cli.store);

@@ -13,8 +13,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use berth_wire::docker::{
-    ContainerConfig, CreateRequest, DeviceMapping, Empty, EndpointIpam, EndpointSettings, HostConfig, NetworkingConfig,
-    PathSet, RestartPolicy, Ulimit, Words,
+    ContainerConfig, CreateRequest, DeviceMapping, Empty, EndpointIpam, EndpointSettings, HostConfig,
+    NetworkingConfig, PathSet, RestartPolicy, Ulimit, Words,
 };
 
 use crate::args::RunArgs;

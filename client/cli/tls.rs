@@ -211,7 +211,9 @@ impl ApiTls {
     pub(crate) fn for_server(&self) -> anyhow::Result<berth_engine::TlsFiles> {
         let need = |named: &Option<PathBuf>, flag: &str, usual: &str| {
             let file = self.file(named, usual);
-            file.with_context(|| format!("{flag}: it is needed with --tlsverify (or --tlscertpath, with {usual} in it)"))
+            file.with_context(|| {
+                format!("{flag}: it is needed with --tlsverify (or --tlscertpath, with {usual} in it)")
+            })
         };
         Ok(berth_engine::TlsFiles {
             ca: need(&self.tlscacert, "--tlscacert", "ca.pem")?,

@@ -52,10 +52,16 @@ fn containers_run_without_the_docker_client() {
     assert_eq!(run(&["pause", "web"]).code, 1);
     assert_eq!(run(&["unpause", "web"]).ok(), "web");
     let top = run(&["top", "web"]);
-    assert!(top.ok().starts_with("UID ") && top.ok().contains("sleep 1000"), "{top:?}");
+    assert!(
+        top.ok().starts_with("UID ") && top.ok().contains("sleep 1000"),
+        "{top:?}"
+    );
     assert!(run(&["top", "web", "-o", "pid,args"]).ok().starts_with("PID "));
     let stats = run(&["stats"]);
-    assert!(stats.ok().starts_with("NAME ") && stats.ok().contains("web "), "{stats:?}");
+    assert!(
+        stats.ok().starts_with("NAME ") && stats.ok().contains("web "),
+        "{stats:?}"
+    );
     run(&["stop", "-t", "1", "web"]).ok();
     run(&["rm", "web"]).ok();
     assert!(!run(&["ps", "-a"]).ok().contains("web"));

@@ -201,7 +201,12 @@ const DOCUMENTS: [(&str, &str, &str, &str); 34] = [
     ("POST", "", "application/json", r#"{"peerURLs":["http://a"]}"#),
     ("POST", "", "application/json", r#"{"peerURLs":["http://a:b"]}"#),
     ("POST", "", "application/json", r#"{"peerURLs":["http://a b:1"]}"#),
-    ("POST", "/x/y", "application/json", r#"{"peerURLs":["http://a:1/"]}"#),
+    (
+        "POST",
+        "/x/y",
+        "application/json",
+        r#"{"peerURLs":["http://a:1/"]}"#,
+    ),
     ("POST", "", "text/plain", "{}"),
     ("POST", "", "", "{}"),
     ("POST", "", "application/json; charset=utf-8", "{}"),

@@ -1,6 +1,6 @@
 //! commit: a container becomes an image.
 
-use crate::with_each_client;
+use crate::{Bench, with_each_client};
 
 #[test]
 fn a_container_becomes_an_image() {
@@ -48,33 +48,7 @@ fn a_container_becomes_an_image() {
             docker.ok(&["image", "inspect", "--format", format, "made:1"]),
             "Somebody a note 2"
         );
-        // Of a running one, which goes on afterwards; and of the new image again.
-        docker.ok(&[
-            "run",
-            "-d",
-            "--name",
-            "runs",
-            "made:1",
-            "sh",
-            "-c",
-            "echo more > /tmp/more; sleep 1000",
-        ]);
-        docker.ok(&[
-            "exec",
-            "runs",
-            "sh",
-            "-c",
-            "until test -e /tmp/more 2>/dev/null || grep more /tmp/more; do true; done",
-        ]);
-        docker.ok(&["commit", "runs", "made:2"]);
-        assert_eq!(
-            docker.ok(&["inspect", "--format", "{{.State.Status}}", "runs"]),
-            "running"
-        );
-        assert_eq!(
-            docker.ok(&["run", "--rm", "made:2", "cat", "/tmp/made", "/tmp/more"]),
-            "made\nmore"
-        );
+        a_running_one_goes_on(bench);
         let refused = docker.run(&["commit", "-c", "RUN x", "base", "bad:1"]);
         assert_ne!(refused.code, 0);
         let refused = docker.run(&["commit", "nobody"]);
@@ -87,4 +61,35 @@ fn a_container_becomes_an_image() {
             "hello from the container"
         );
     });
+}
+
+fn a_running_one_goes_on(bench: &Bench) {
+    let docker = &bench.docker;
+    // Of a running one, which goes on afterwards; and of the new image again.
+    docker.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "runs",
+        "made:1",
+        "sh",
+        "-c",
+        "echo more > /tmp/more; sleep 1000",
+    ]);
+    docker.ok(&[
+        "exec",
+        "runs",
+        "sh",
+        "-c",
+        "until test -e /tmp/more 2>/dev/null || grep more /tmp/more; do true; done",
+    ]);
+    docker.ok(&["commit", "runs", "made:2"]);
+    assert_eq!(
+        docker.ok(&["inspect", "--format", "{{.State.Status}}", "runs"]),
+        "running"
+    );
+    assert_eq!(
+        docker.ok(&["run", "--rm", "made:2", "cat", "/tmp/made", "/tmp/more"]),
+        "made\nmore"
+    );
 }

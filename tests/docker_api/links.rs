@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_harness::until;
+use berth_harness::{DockerCli, Finished, until};
 
 use crate::{Bench, with_each_client};
 
@@ -54,47 +54,8 @@ fn a_linked_container_is_known_by_name_and_by_variables() {
                 .any(|line| line == format!("{address}\tmy-db data db")),
             "{hosts}"
         );
-        let environment = docker.ok(&["exec", "web", "sh", "-c", "tr '\\0' '\\n' < /proc/1/environ"]);
-        let mut of_link: Vec<&str> = environment
-            .lines()
-            .filter(|line| line.starts_with("MY_DB_"))
-            .collect();
-        // Their order is nobody's business.
-        of_link.sort_unstable_by_key(|line| !line.contains("SECRET2"));
-        assert_eq!(
-            of_link,
-            [
-                "MY_DB_ENV_SECRET2=own",
-                &format!("MY_DB_PORT=udp://{address}:53"),
-                &format!("MY_DB_PORT_53_UDP=udp://{address}:53"),
-                &format!("MY_DB_PORT_53_UDP_ADDR={address}"),
-                "MY_DB_PORT_53_UDP_PORT=53",
-                "MY_DB_PORT_53_UDP_PROTO=udp",
-                &format!("MY_DB_PORT_5432_TCP=tcp://{address}:5432"),
-                &format!("MY_DB_PORT_5432_TCP_ADDR={address}"),
-                "MY_DB_PORT_5432_TCP_PORT=5432",
-                "MY_DB_PORT_5432_TCP_PROTO=tcp",
-                "MY_DB_NAME=/web/my-db",
-                "MY_DB_ENV_SECRET=x=y",
-            ]
-        );
-        let added = docker.ok(&["exec", "web", "env"]);
-        assert!(added.contains("MY_DB_NAME=/web/my-db"), "{added}");
-        let fetch = |name: &str| {
-            docker.run(&[
-                "exec",
-                "web",
-                "busybox",
-                "timeout",
-                "5",
-                "wget",
-                "-q",
-                "-O",
-                "-",
-                &format!("http://{name}:5432/index.html"),
-            ])
-        };
-        assert!(fetch("my-db").stdout.contains("hello"));
+        variables_tell_of_the_link(bench, &address);
+        assert!(fetch(docker, "my-db").stdout.contains("hello"));
         assert_eq!(
             docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]),
             "[/db:/web/my-db]"
@@ -108,30 +69,71 @@ fn a_linked_container_is_known_by_name_and_by_variables() {
             "{{.Names}}",
         ]);
         assert!(names.contains("web/my-db"), "{names}");
-        // A restart gives another address, and the hosts file follows.
-        docker.ok(&["restart", "-t", "0", "db"]);
-        let second = bench.address("db");
-        if bench.engine.differs("dockerd may give the same address again") {
-            return;
-        }
-        assert_ne!(address, second);
-        until("the new address in the hosts file", PATIENCE, || {
-            let hosts = docker.ok(&["exec", "web", "cat", "/etc/hosts"]);
-            (hosts.contains(&format!("{second}\tmy-db")) && !hosts.contains(&format!("{address}\t")))
-                .then_some(())
-        });
-        assert!(fetch("db").stdout.contains("hello"));
-        docker.ok(&["rm", "--link", "/web/my-db"]);
-        assert_eq!(
-            docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]),
-            "[]"
-        );
-        assert_eq!(
-            docker.ok(&["ps", "-q"]).lines().count(),
-            2,
-            "both are still there"
-        );
+        follows_a_restart(bench, &address);
     });
+}
+
+fn fetch(docker: &DockerCli, name: &str) -> Finished {
+    let address = format!("http://{name}:5432/index.html");
+    let words = ["exec", "web", "busybox", "timeout", "5", "wget", "-q", "-O", "-"];
+    docker.run(&[&words[..], &[&address]].concat())
+}
+
+fn variables_tell_of_the_link(bench: &Bench, address: &str) {
+    let docker = &bench.docker;
+    let environment = docker.ok(&["exec", "web", "sh", "-c", "tr '\\0' '\\n' < /proc/1/environ"]);
+    let mut of_link: Vec<&str> = environment
+        .lines()
+        .filter(|line| line.starts_with("MY_DB_"))
+        .collect();
+    // Their order is nobody's business.
+    of_link.sort_unstable_by_key(|line| !line.contains("SECRET2"));
+    assert_eq!(
+        of_link,
+        [
+            "MY_DB_ENV_SECRET2=own",
+            &format!("MY_DB_PORT=udp://{address}:53"),
+            &format!("MY_DB_PORT_53_UDP=udp://{address}:53"),
+            &format!("MY_DB_PORT_53_UDP_ADDR={address}"),
+            "MY_DB_PORT_53_UDP_PORT=53",
+            "MY_DB_PORT_53_UDP_PROTO=udp",
+            &format!("MY_DB_PORT_5432_TCP=tcp://{address}:5432"),
+            &format!("MY_DB_PORT_5432_TCP_ADDR={address}"),
+            "MY_DB_PORT_5432_TCP_PORT=5432",
+            "MY_DB_PORT_5432_TCP_PROTO=tcp",
+            "MY_DB_NAME=/web/my-db",
+            "MY_DB_ENV_SECRET=x=y",
+        ]
+    );
+    let added = docker.ok(&["exec", "web", "env"]);
+    assert!(added.contains("MY_DB_NAME=/web/my-db"), "{added}");
+}
+
+fn follows_a_restart(bench: &Bench, address: &str) {
+    let docker = &bench.docker;
+    // A restart gives another address, and the hosts file follows.
+    docker.ok(&["restart", "-t", "0", "db"]);
+    let second = bench.address("db");
+    if bench.engine.differs("dockerd may give the same address again") {
+        return;
+    }
+    assert_ne!(*address, second);
+    until("the new address in the hosts file", PATIENCE, || {
+        let hosts = docker.ok(&["exec", "web", "cat", "/etc/hosts"]);
+        (hosts.contains(&format!("{second}\tmy-db")) && !hosts.contains(&format!("{address}\t")))
+            .then_some(())
+    });
+    assert!(fetch(docker, "db").stdout.contains("hello"));
+    docker.ok(&["rm", "--link", "/web/my-db"]);
+    assert_eq!(
+        docker.ok(&["inspect", "-f", "{{.HostConfig.Links}}", "web"]),
+        "[]"
+    );
+    assert_eq!(
+        docker.ok(&["ps", "-q"]).lines().count(),
+        2,
+        "both are still there"
+    );
 }
 
 #[test]

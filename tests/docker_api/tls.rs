@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use berth_harness::{Engine, Finished, Scratch, busybox_rootfs, clients, need_root, run, until};
 
-use crate::{berth, skipped};
 use crate::typed::{PATIENCE, Typed};
+use crate::{berth, skipped};
 
 /// Longer than the engine waits for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(40);

@@ -32,6 +32,23 @@ impl Drop for SmallDisk {
     }
 }
 
+fn health(store: &Store) -> u16 {
+    let answer = request(store.address(), "GET", "/health", &[], b"");
+    answer.unwrap().status
+}
+
+fn tells_of_a_full_disk(store: &Store) {
+    assert_eq!(health(store), 503, "a member that takes no writes is not healthy");
+    let metrics = request(store.address(), "GET", "/metrics", &[], b"")
+        .unwrap()
+        .text();
+    assert!(metrics.contains("berth_disk_has_room 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("berth_health_failures_total{reason=\"disk_full\"} 1\n"),
+        "{metrics}"
+    );
+}
+
 #[test]
 fn a_full_disk_refuses_writes_and_keeps_reads() {
     need_root();
@@ -64,20 +81,7 @@ fn a_full_disk_refuses_writes_and_keeps_reads() {
     assert!(refused.text().contains("disk"), "{}", refused.text());
     let read = request(store.address(), "GET", "/v2/keys/big/0", &[], b"").unwrap();
     assert_eq!(read.status, 200, "reads go on");
-    let health = || {
-        request(store.address(), "GET", "/health", &[], b"")
-            .unwrap()
-            .status
-    };
-    assert_eq!(health(), 503, "a member that takes no writes is not healthy");
-    let metrics = request(store.address(), "GET", "/metrics", &[], b"")
-        .unwrap()
-        .text();
-    assert!(metrics.contains("berth_disk_has_room 0\n"), "{metrics}");
-    assert!(
-        metrics.contains("berth_health_failures_total{reason=\"disk_full\"} 1\n"),
-        "{metrics}"
-    );
+    tells_of_a_full_disk(&store);
     std::fs::remove_file(&ballast).unwrap();
     until(
         "a write after there is room again",
@@ -88,7 +92,7 @@ fn a_full_disk_refuses_writes_and_keeps_reads() {
         },
     );
     until("a healthy member", Duration::from_secs(20), || {
-        (health() == 200).then_some(())
+        (health(&store) == 200).then_some(())
     });
     store.kill();
     store.restart();

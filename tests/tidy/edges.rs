@@ -108,7 +108,9 @@ fn crates_name_only_the_crates_they_may() {
         };
         for (need, development) in needs {
             // The black-box suites hang on the product package as development dependencies.
-            let suite = package == "berth" && *development && ["berth-checker", "berth-harness"].contains(&need.as_str());
+            let suite = package == "berth"
+                && *development
+                && ["berth-checker", "berth-harness"].contains(&need.as_str());
             if ours.contains(need.as_str()) && !allowed.contains(&need.as_str()) && !suite {
                 findings.push(format!("{package} must not depend on {need}"));
             }

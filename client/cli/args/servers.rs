@@ -69,13 +69,28 @@ pub(crate) struct StoreFlags {
     /// Domain whose SRV records name the members that form the cluster, in place of --initial-cluster
     ///
     /// _etcd-server._tcp.DOMAIN and _etcd-server-ssl._tcp.DOMAIN are asked for; this member is known by its address.
-    #[arg(long, env = "BERTH_DISCOVERY_SRV", value_name = "DOMAIN", help_heading = "Store")]
+    #[arg(
+        long,
+        env = "BERTH_DISCOVERY_SRV",
+        value_name = "DOMAIN",
+        help_heading = "Store"
+    )]
     pub(crate) discovery_srv: Option<String>,
     /// Of several clusters of the domain: _etcd-server-NAME._tcp
-    #[arg(long, env = "BERTH_DISCOVERY_SRV_NAME", value_name = "NAME", help_heading = "Store")]
+    #[arg(
+        long,
+        env = "BERTH_DISCOVERY_SRV_NAME",
+        value_name = "NAME",
+        help_heading = "Store"
+    )]
     pub(crate) discovery_srv_name: Option<String>,
     /// Server that is asked for the records; those of /etc/resolv.conf unless given
-    #[arg(long, env = "BERTH_DNS_SERVER", value_name = "IP:PORT", help_heading = "Store")]
+    #[arg(
+        long,
+        env = "BERTH_DNS_SERVER",
+        value_name = "IP:PORT",
+        help_heading = "Store"
+    )]
     pub(crate) dns_server: Option<SocketAddr>,
     /// new: the members named form a cluster now. existing: this one was added to a cluster that is there, and joins it
     #[arg(

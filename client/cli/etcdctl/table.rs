@@ -43,9 +43,17 @@ pub(super) const GLOBAL: &[Flag] = &[
         Kind::Text,
         "members of the store, separated by commas (default: \"http://127.0.0.1:2379,http://127.0.0.1:4001\")",
     ),
-    flag(&["cert-file"], Kind::Text, "certificate that is shown to https members, PEM"),
+    flag(
+        &["cert-file"],
+        Kind::Text,
+        "certificate that is shown to https members, PEM",
+    ),
     flag(&["key-file"], Kind::Text, "private key of --cert-file, PEM"),
-    flag(&["ca-file"], Kind::Text, "authorities of the members' certificates, PEM"),
+    flag(
+        &["ca-file"],
+        Kind::Text,
+        "authorities of the members' certificates, PEM",
+    ),
     flag(
         &["username", "u"],
         Kind::Text,

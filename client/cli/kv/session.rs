@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use berth_sdk::{
-    ClientTls, TlsFiles, Endpoint, EtcdClient, Failures, KeyAnswer, KeysCall, MembersError, Method, SdkError, parse_endpoints,
+    ClientTls, Endpoint, EtcdClient, Failures, KeyAnswer, KeysCall, MembersError, Method, SdkError, TlsFiles,
+    parse_endpoints,
 };
 use tokio::time::timeout;
 

@@ -151,10 +151,7 @@ fn what_cannot_be_sent_is_named() {
             r#"--restart "always:3": it must be no, on-failure[:N], always or unless-stopped"#,
         ),
         ("--sysctl a app", r#"--sysctl "a": it must be NAME=VALUE"#),
-        (
-            "--gpus all app",
-            "error: unexpected argument '--gpus' found",
-        ),
+        ("--gpus all app", "error: unexpected argument '--gpus' found"),
     ] {
         assert_eq!(check(words), wanted, "{words}");
     }

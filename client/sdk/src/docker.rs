@@ -29,8 +29,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::endpoints::Endpoint;
 use crate::error::SdkError;
 use crate::etcd::Query;
-use crate::tls::ClientTls;
 use crate::streams::{Attached, FrameStream, LineStream};
+use crate::tls::ClientTls;
 use crate::transport::{Answer, Call, Transport};
 
 /// The version of the API that these documents are of.

@@ -16,13 +16,14 @@ mod transport;
 
 pub use console::{RawConsole, Size, stdin_is_terminal};
 pub use docker::{
-    AttachStreams, CommitOptions, ConnectOptions, EngineClient, EventsOptions, ImportOptions, ListOptions, LogsOptions, NetworkOptions, PendingExit, WaitCondition,
+    AttachStreams, CommitOptions, ConnectOptions, EngineClient, EventsOptions, ImportOptions, ListOptions,
+    LogsOptions, NetworkOptions, PendingExit, WaitCondition,
 };
 pub use endpoints::{Endpoint, EndpointError, parse_endpoints};
 pub use error::SdkError;
 pub use etcd::{
-    BackupStream, DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError, SetOptions,
-    WatchOptions, key_path, query_of,
+    BackupStream, DeleteOptions, EtcdClient, Failures, GetOptions, KeyAnswer, KeysCall, MembersError,
+    SetOptions, WatchOptions, key_path, query_of,
 };
 pub use local::{Packing, Unpack};
 pub use streams::{ArchiveStream, Attached, AttachedInput, FrameStream, LineStream};

@@ -142,7 +142,11 @@ impl Transport {
     /// Sends a request and returns at the head of the answer.
     pub(crate) async fn open(&self, call: Call) -> Result<Response<Incoming>, SdkError> {
         match &self.endpoint {
-            Endpoint::Tcp { host, port, tls: secure } => {
+            Endpoint::Tcp {
+                host,
+                port,
+                tls: secure,
+            } => {
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let stream = self.connect(TcpStream::connect((host, *port))).await?;
                 // A request is one small write; waiting for more to send with it only costs time.

@@ -268,7 +268,10 @@ async fn input_goes_to_the_container_and_output_comes_after_its_end() {
         stdout: true,
         stderr: true,
     };
-    let mut attached = engine(address).attach("web", streams, None).await.expect("an attach");
+    let mut attached = engine(address)
+        .attach("web", streams, None)
+        .await
+        .expect("an attach");
     let mut input = attached.take_input().expect("the input");
     input.write_all(b"piped").await.expect("a write");
     input.shutdown().await.expect("a half close");

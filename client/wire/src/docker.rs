@@ -52,9 +52,9 @@ pub use host::{
 pub use image::{ImageConfig, ImageDeleteItem, ImageInspect, ImageMetadata, ImageSummary, RootFs};
 pub use keys::{DetachKeys, DetachKeysError};
 pub use network::{
-    EndpointIpam, EndpointSettings, IpamConfig, NetworkConnect, NetworkContainer, NetworkCreate, NetworkCreated,
-    NetworkDisconnect, NetworkIpam, NetworkReference, NetworkResource, NetworkSettings, NetworkingConfig,
-    PruneNetworksResponse,
+    EndpointIpam, EndpointSettings, IpamConfig, NetworkConnect, NetworkContainer, NetworkCreate,
+    NetworkCreated, NetworkDisconnect, NetworkIpam, NetworkReference, NetworkResource, NetworkSettings,
+    NetworkingConfig, PruneNetworksResponse,
 };
 pub use stats::{
     BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats,

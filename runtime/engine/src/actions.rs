@@ -179,7 +179,6 @@ impl Actions {
         Ok(resized.await??)
     }
 
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

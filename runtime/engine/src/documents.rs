@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use berth_plan::Network;
 use berth_wire::docker::{
-    ContainerInspect, ContainerState, ContainerSummary, EndpointIpam, EndpointSettings, GraphDriver, HostNetworkMode,
-    NetworkSettings, PortBinding, PortMap, PortSummary, SummaryNetworkSettings,
+    ContainerInspect, ContainerState, ContainerSummary, EndpointIpam, EndpointSettings, GraphDriver,
+    HostNetworkMode, NetworkSettings, PortBinding, PortMap, PortSummary, SummaryNetworkSettings,
 };
 
 use crate::clock;
@@ -207,7 +207,11 @@ fn networks(container: &Container) -> BTreeMap<String, EndpointSettings> {
         if attachment.network != BRIDGE_NETWORK_ID {
             let own = attachment.aliases.iter().cloned().chain([short.clone()]);
             settings.aliases = Some(own.collect());
-            let mut names = vec![container.name.clone(), short.clone(), container.spec.hostname.clone()];
+            let mut names = vec![
+                container.name.clone(),
+                short.clone(),
+                container.spec.hostname.clone(),
+            ];
             names.extend(attachment.aliases.iter().cloned());
             let mut seen = std::collections::BTreeSet::new();
             names.retain(|name| seen.insert(name.clone()));
@@ -231,7 +235,11 @@ fn networks(container: &Container) -> BTreeMap<String, EndpointSettings> {
 
 /// Where it is while it runs.
 fn place(container: &Container, attachment: &Attachment, settings: &mut EndpointSettings) {
-    let running = container.run.place.iter().filter(|_| container.run.status == Status::Running);
+    let running = container
+        .run
+        .place
+        .iter()
+        .filter(|_| container.run.status == Status::Running);
     let mut addresses = running.flat_map(Place::addresses);
     let Some(address) = addresses.find(|address| address.network == attachment.network) else {
         return;
@@ -241,7 +249,11 @@ fn place(container: &Container, attachment: &Attachment, settings: &mut Endpoint
     settings.ip_address = address.address.to_string();
     settings.ip_prefix_len = address.prefix_len;
     settings.mac_address.clone_from(&address.mac);
-    if let Some(ipv6) = address.endpoint.as_ref().and_then(|endpoint| endpoint.ipv6.as_ref()) {
+    if let Some(ipv6) = address
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.ipv6.as_ref())
+    {
         settings.ipv6_gateway = ipv6.gateway.to_string();
         settings.global_ipv6_address = ipv6.address.to_string();
         settings.global_ipv6_prefix_len = ipv6.prefix_len;

@@ -3,8 +3,8 @@
 mod configure;
 mod create;
 mod exec;
-mod joined;
 mod health;
+mod joined;
 mod known_names;
 mod linked;
 mod networks;
@@ -142,7 +142,9 @@ impl EventLoop {
             Input::Froze { id, ticket, done } => self.step(&id, lifecycle::Input::Froze { ticket, done }),
             Input::Thawed { id, ticket, done } => self.step(&id, lifecycle::Input::Thawed { ticket, done }),
             Input::Cleaned { id } => self.cleaned(&id),
-            Input::Disconnected { addresses } => addresses.iter().for_each(|address| self.networks.release(address)),
+            Input::Disconnected { addresses } => addresses
+                .iter()
+                .for_each(|address| self.networks.release(address)),
             Input::Network(input) => self.network_input(input),
             Input::Erased { id, done } => self.erased(&id, done),
             // The next engine starts it.

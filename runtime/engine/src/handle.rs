@@ -172,11 +172,7 @@ pub(crate) enum Input {
         reply: Reply<()>,
     },
     /// A freezing is over.
-    Froze {
-        id: String,
-        ticket: Ticket,
-        done: bool,
-    },
+    Froze { id: String, ticket: Ticket, done: bool },
     /// A thawing is over.
     Thawed {
         id: String,

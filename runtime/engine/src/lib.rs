@@ -33,10 +33,10 @@ mod recover;
 mod registration;
 mod restart;
 mod socket;
-mod volumes;
 mod stats;
 mod tls;
 mod update;
+mod volumes;
 
 pub use config::{EngineConfig, Subnet, TcpConfig, TlsFiles};
 pub use engine::{Engine, ShutdownMode};

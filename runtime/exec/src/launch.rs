@@ -2,8 +2,8 @@
 
 mod connection;
 mod groups;
-mod networks;
 mod keeper_process;
+mod networks;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -426,7 +426,10 @@ impl Launcher {
         let ended = self.shutdown(false);
         lock(&self.ports).clear();
         let table = nft::remove_table(&self.config.table).map_err(ExecError::from);
-        ended.and(table).and(self.remove_bridges()).and(self.remove_cgroups())
+        ended
+            .and(table)
+            .and(self.remove_bridges())
+            .and(self.remove_cgroups())
     }
 
     fn remove_cgroups(&self) -> Result<(), ExecError> {
@@ -566,7 +569,7 @@ mod tests {
             version: PLAN_VERSION,
             id: "a".to_owned(),
             log_path: None,
-        log_limit: None,
+            log_limit: None,
             stdin: Stdin::Null,
             born_in: None,
             oom_counter: None,

@@ -44,5 +44,5 @@ pub use names::{NameSockets, RESOLVER, open_names};
 pub use netlink::{BridgeConfig, NetworkError};
 pub use nft::NetworkConfig;
 pub use propagation::check_propagation;
-pub use rustix::fs::FileType;
 pub use root::{AccountFiles, Root, RootLayers};
+pub use rustix::fs::FileType;

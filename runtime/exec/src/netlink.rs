@@ -266,7 +266,13 @@ pub fn connect(endpoint: &Endpoint) -> Result<OwnedFd, NetworkError> {
     in_new_namespace(move |namespace| {
         let mut inside = Socket::open(Family::Route).map_err(failed())?;
         route::set_up(&mut inside, route::LOOPBACK).map_err(failed())?;
-        inside::plug(&mut host, &mut inside, endpoint, (bridge, hairpin), (namespace, true))
+        inside::plug(
+            &mut host,
+            &mut inside,
+            endpoint,
+            (bridge, hairpin),
+            (namespace, true),
+        )
     })
 }
 

@@ -161,12 +161,12 @@ pub(crate) fn prepare(plan: &Plan, given: Given) -> Result<Prepared, Refusal> {
     check(plan, root.is_some())?;
     let mut steps = Vec::with_capacity(plan.stage.len());
     for (index, step) in plan.stage.iter().enumerate() {
-        steps.push(
-            flatten(step, &mut network, &mut container, &mut joined).map_err(|fault| match fault {
+        steps.push(flatten(step, &mut network, &mut container, &mut joined).map_err(
+            |fault| match fault {
                 Fault::Malformed(reason) => Refusal::Step(index, reason),
                 Fault::Open(errno) => Refusal::Open(index, errno),
-            })?,
-        );
+            },
+        )?);
     }
     Ok(Prepared { root, steps })
 }
@@ -381,7 +381,9 @@ fn make_node(node: &Node) -> Result<Flat, Fault> {
         } else {
             FileType::CharacterDevice
         },
-        owner: node.owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
+        owner: node
+            .owner
+            .map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
     })
 }
 

@@ -84,7 +84,11 @@ impl Root {
         let Some(inside) = InRoot::new(path) else {
             return Ok(None);
         };
-        match inside.open(self.mount.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY, Links::Inside) {
+        match inside.open(
+            self.mount.as_fd(),
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            Links::Inside,
+        ) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             found => Ok(Some(found?)),
         }

@@ -7,9 +7,9 @@ use berth_plan::Namespace;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
-use rustix::mount::OpenTreeFlags;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 
 use crate::prepare::{Flat, Prepared};

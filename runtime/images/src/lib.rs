@@ -5,10 +5,10 @@
 mod archive;
 mod builtin;
 mod changes;
+mod difference;
 mod digest;
 mod erase;
 mod error;
-mod difference;
 mod init_layer;
 mod pack;
 mod place_files;
@@ -18,9 +18,9 @@ mod unpack;
 
 pub use builtin::place_program;
 pub use changes::ChangeError;
-pub use error::{ArchiveError, ImageError, ImageErrorKind};
 pub use difference::{Commit, Difference, DifferenceKind};
 pub use erase::erase;
+pub use error::{ArchiveError, ImageError, ImageErrorKind};
 pub use pack::{Manner, end_archive, pack_directory, pack_file};
 pub use place_files::{Extract, copy_tree, extract};
 pub use reference::{Reference, ReferenceError};

@@ -18,21 +18,21 @@ mod spec;
 mod step;
 mod user;
 
-pub use error::PlanError;
-pub use network::{hosts, resolv_conf};
 pub use cgroup::update;
+pub use error::PlanError;
 pub use facts::{Architecture, CgroupLayout, Facts, Hierarchy};
+pub use network::{hosts, resolv_conf};
 pub use plan::{account, plan, plan_exec};
 pub use resolve::{
     Given, MASKED_PATHS, READ_ONLY_PATHS, named, resolve, resolve_exec, resolve_update, resolve_with,
     volume_name,
 };
 pub use spec::{
-    CgroupNamespace, CpuQuota, DeviceWish, Dns, LinkedHost, ExecPlacement, ExecSpec, ExtraHost, FoundDevice, Ipc, Limits, Log,
-    MountSource, Network, Placement, PublishedPort, Sharing, Spec, UserMount, VolumeMount,
+    CgroupNamespace, CpuQuota, DeviceWish, Dns, ExecPlacement, ExecSpec, ExtraHost, FoundDevice, Ipc, Limits,
+    LinkedHost, Log, MountSource, Network, Placement, PublishedPort, Sharing, Spec, UserMount, VolumeMount,
 };
 pub use step::{
-    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, Endpoint6, HostMount, HostStep, LogLimit, MountFlags,
-    MountOption, Namespace, NewMount, Node, PLAN_VERSION, Plan, Propagation, Protocol, Rlimit, StageStep, Stdin,
-    TerminalSize,
+    Command, Credentials, DeviceControl, DeviceKind, DeviceRule, Endpoint, Endpoint6, HostMount, HostStep,
+    LogLimit, MountFlags, MountOption, Namespace, NewMount, Node, PLAN_VERSION, Plan, Propagation, Protocol,
+    Rlimit, StageStep, Stdin, TerminalSize,
 };

@@ -32,7 +32,9 @@ pub fn plan(spec: &Spec, facts: &Facts, placement: &Placement) -> Result<Plan, P
     Ok(Plan {
         version: PLAN_VERSION,
         id: spec.id.clone(),
-        log_path: log.kept.then(|| placement.container_dir.join(format!("{}-json.log", spec.id))),
+        log_path: log
+            .kept
+            .then(|| placement.container_dir.join(format!("{}-json.log", spec.id))),
         log_limit: log.limit,
         stdin: spec.stdin,
         born_in: group.born_in(),
@@ -149,7 +151,11 @@ fn stage_steps(
     steps.extend(rights(spec, facts, account)?);
     let terminal = spec.terminal.is_some();
     let command = command(&spec.command, environment(spec, placement), account, terminal);
-    steps.push(StageStep::Exec(if spec.init { mounts::init(command) } else { command }));
+    steps.push(StageStep::Exec(if spec.init {
+        mounts::init(command)
+    } else {
+        command
+    }));
     Ok(steps)
 }
 

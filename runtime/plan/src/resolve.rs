@@ -24,10 +24,10 @@ use crate::spec::{CgroupNamespace, Network, Spec};
 use crate::step::{Stdin, TerminalSize};
 
 pub use exec::resolve_exec;
-pub use update::resolve_update;
-pub use security::{MASKED_PATHS, READ_ONLY_PATHS};
 pub use mounts::volume_name;
+pub use security::{MASKED_PATHS, READ_ONLY_PATHS};
 pub use sharing::{Given, named};
+pub use update::resolve_update;
 
 /// Bytes of `/dev/shm` when nobody says otherwise; Docker's.
 const SHM_SIZE: u64 = 64 * 1024 * 1024;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::step::{
-    DeviceKind, DeviceRule, Endpoint, LogLimit, MountFlags, MountOption, Propagation, Protocol, Rlimit, Stdin,
-    TerminalSize,
+    DeviceKind, DeviceRule, Endpoint, LogLimit, MountFlags, MountOption, Propagation, Protocol, Rlimit,
+    Stdin, TerminalSize,
 };
 
 /// A container, completely described. Kept in its record: every start makes a plan of it.

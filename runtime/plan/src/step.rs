@@ -363,7 +363,10 @@ pub enum Propagation {
 impl Propagation {
     /// As mounts are by default.
     #[must_use]
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde asks for"
+    )]
     pub fn is_private(&self) -> bool {
         *self == Self::Private
     }

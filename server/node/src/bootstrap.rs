@@ -189,7 +189,9 @@ pub(crate) fn check_urls(initial: &InitialCluster) -> Result<(), BootstrapError>
 
 /// Whether it is `http://HOST:PORT` or `https://HOST:PORT`.
 fn is_peer_url(url: &str) -> bool {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
     let place = rest.map(|rest| rest.trim_end_matches('/'));
     let parts = place.and_then(|place| place.rsplit_once(':'));
     parts.is_some_and(|(host, port)| {
@@ -244,7 +246,10 @@ pub(crate) fn own_member(
     let peer_urls = match named {
         _ if !config.advertise_peer_urls.is_empty() => config.advertise_peer_urls.clone(),
         Some(member) => member.peer_urls.clone(),
-        None => peer_addr.map(|address| peer_url(config, address)).into_iter().collect(),
+        None => peer_addr
+            .map(|address| peer_url(config, address))
+            .into_iter()
+            .collect(),
     };
     Member {
         id: 0,

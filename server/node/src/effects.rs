@@ -8,7 +8,8 @@ use crate::membership::Verdict;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use berth_replica::{
-    ChangeError, ChangeReply, Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role, SnapshotMark, Status,
+    ChangeError, ChangeReply, Effect, Input, Millis, Persist, Replica, Reply, ReplyError, RequestId, Role,
+    SnapshotMark, Status,
 };
 use berth_store::Store;
 use std::collections::HashMap;
@@ -239,7 +240,9 @@ impl Effects {
         Metrics::add(&self.shared.metrics.batches, 1);
         Metrics::add(&self.shared.metrics.entries, persist.entries.len() as u64);
         // After a failed write or sync nobody knows what is on disk: the only safe thing is to start over from it.
-        self.shared.metrics.writing(Some(self.peers.cluster().clock.now()));
+        self.shared
+            .metrics
+            .writing(Some(self.peers.cluster().clock.now()));
         if let Err(error) = self.disk.persist(&persist) {
             end_process("the log could not be written", &error);
         }

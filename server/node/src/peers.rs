@@ -11,9 +11,9 @@ mod inquiry;
 mod listener;
 mod sender;
 mod snapshot;
-pub(crate) mod wire;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
 pub(crate) use figures::Figures;
 pub(crate) use inbox::Inbox;
@@ -135,7 +135,11 @@ impl Cluster {
             .filter(|member| roster.contains(member.id));
         let mut members: Vec<Member> = known.map(|member| self.completed(member)).collect();
         if members.is_empty() && !self.founders.is_empty() {
-            members = self.founders.iter().map(|member| self.completed(member)).collect();
+            members = self
+                .founders
+                .iter()
+                .map(|member| self.completed(member))
+                .collect();
             members.sort_unstable_by_key(|member| member.id);
         } else if members.is_empty() {
             members.push(self.own.clone());

@@ -9,8 +9,8 @@
 mod mutate;
 
 use berth_store::{
-    AuthChange, CHUNK_BYTES, Command, Condition, Key, KeyError, Kind, MAX_COMMAND_BYTES, MAX_DEPTH, MAX_KEY_BYTES,
-    MAX_TTL_SECONDS, Put, Permissions, Restorer, Role, SnapshotError, Store, restore,
+    AuthChange, CHUNK_BYTES, Command, Condition, Key, KeyError, Kind, MAX_COMMAND_BYTES, MAX_DEPTH,
+    MAX_KEY_BYTES, MAX_TTL_SECONDS, Permissions, Put, Restorer, Role, SnapshotError, Store, restore,
 };
 use mutate::{Mutator, Naming, Noise, ROUNDS, corpus, rounds};
 

@@ -135,8 +135,14 @@ pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
 ///
 /// Nothing is published for a container that nothing leads to.
 fn choose_ports(container: &Container, choice: &mut Choice) -> Result<Vec<PublishedAt>, LaunchFailure> {
-    let first = container.run.place.as_ref().and_then(|place| place.endpoint.as_ref());
-    let leads = first.and_then(|address| address.endpoint.as_ref()).is_some_and(|endpoint| endpoint.routed);
+    let first = container
+        .run
+        .place
+        .as_ref()
+        .and_then(|place| place.endpoint.as_ref());
+    let leads = first
+        .and_then(|address| address.endpoint.as_ref())
+        .is_some_and(|endpoint| endpoint.routed);
     if !leads {
         return Ok(Vec::new());
     }
@@ -144,10 +150,12 @@ fn choose_ports(container: &Container, choice: &mut Choice) -> Result<Vec<Publis
     let mut chosen = |wish: &PublishedPort| {
         let protocol = wish.protocol.to_string();
         let host_port = match wish.host_port {
-            0 => choice.free_port(&protocol, wish.host_ip).map_err(|error| LaunchFailure {
-                message: format!("no free port for {}/{protocol}: {error}", wish.container_port),
-                kind: LaunchFailureKind::Host,
-            })?,
+            0 => choice
+                .free_port(&protocol, wish.host_ip)
+                .map_err(|error| LaunchFailure {
+                    message: format!("no free port for {}/{protocol}: {error}", wish.container_port),
+                    kind: LaunchFailureKind::Host,
+                })?,
             port => port,
         };
         Ok(PublishedAt {

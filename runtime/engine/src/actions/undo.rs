@@ -19,7 +19,6 @@ const ERASE_TRIES: u32 = 20;
 const ERASE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Actions {
-
     /// Undoes what the host holds of an ended run: `Cleaned` comes back. Its network takes a little longer, and nobody
     /// has to wait for that: `Disconnected` comes when its address may be given away.
     pub(crate) fn clean(&self, container: &Arc<Container>) {

@@ -28,7 +28,12 @@ impl EventLoop {
 
     /// What a launch will do to the host is on record before it does it, so that it can be undone after a crash. What
     /// cannot be put on record is not done.
-    pub(super) fn planned(&mut self, id: &str, plan: Plan, ports: Vec<PublishedAt>) -> Result<(), RecordError> {
+    pub(super) fn planned(
+        &mut self,
+        id: &str,
+        plan: Plan,
+        ports: Vec<PublishedAt>,
+    ) -> Result<(), RecordError> {
         self.note(id, |container| {
             container.run.plan = Some(plan);
             if let Some(place) = &mut container.run.place {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::EventLoop;
 use crate::container::{Container, Status};
 use crate::error::{Failure, LaunchFailure, LaunchFailureKind};
@@ -26,7 +28,7 @@ impl EventLoop {
         if matches!(change, Change::Start | Change::Restart { .. })
             && let Err(failure) = self.check_networks(&id)
         {
-            return drop(reply.send(Err(failure)));
+            return self.refuse_start(&id, failure, reply);
         }
         self.last_ticket += 1;
         let ticket = self.last_ticket;
@@ -54,6 +56,21 @@ impl EventLoop {
         };
         self.waiting.insert(ticket, reply);
         self.step(&id, input);
+    }
+
+    /// A container that is to go when it ends goes too when it cannot begin, and whoever hears of it finds it removed.
+    fn refuse_start(&mut self, id: &str, failure: Failure, reply: Reply<Answer>) {
+        let container = &self.containers[id].container;
+        if !container.host_config.auto_remove || container.run.status.counts_as_running() {
+            return drop(reply.send(Err(failure)));
+        }
+        let (remover, removed) = oneshot::channel();
+        self.change(id, Change::Remove { force: false }, remover);
+        self.actions.shared.runtime.spawn(async move {
+            // Whether it could be removed or not, the reason is why it did not start.
+            drop(removed.await);
+            drop(reply.send(Err(failure)));
+        });
     }
 
     /// Lets the life of a container take an input and carries out what follows.

@@ -47,12 +47,12 @@ pub(crate) async fn get(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
 }
 
 pub(crate) async fn put(api: &Arc<Api>, id: &str, params: &Params, request: Request<Incoming>) -> Answer {
-    let place = named(api, id, params)
-        .await
-        .and_then(|(container, path)| match api.actions.is_read_only(&container, &path) {
+    let place = named(api, id, params).await.and_then(|(container, path)| {
+        match api.actions.is_read_only(&container, &path) {
             Some(refusal) => Err(refusal),
             None => Ok((container, path)),
-        });
+        }
+    });
     let (container, path) = match place {
         Ok(place) => place,
         Err(refusal) => {

@@ -44,7 +44,10 @@ pub(crate) async fn create(api: &Arc<Api>, params: &Params, request: Request<Inc
 async fn check_sources(request: &CreateRequest) -> Result<(), Failure> {
     let mounts = request.host_config.mounts.iter().flatten();
     let sources = mounts.filter(|mount| {
-        let makes = mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint);
+        let makes = mount
+            .bind_options
+            .as_ref()
+            .is_some_and(|options| options.create_mountpoint);
         mount.kind == "bind" && mount.source.starts_with('/') && !makes
     });
     for mount in sources {

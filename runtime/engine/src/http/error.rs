@@ -99,9 +99,10 @@ fn status(failure: &Failure) -> StatusCode {
         Failure::Volume { .. }
         | Failure::NotPaused { .. }
         | Failure::FreezeFailed { .. }
-        | Failure::EraseFailed { .. } | Failure::Exec(_) | Failure::Record(_) | Failure::Io(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        | Failure::EraseFailed { .. }
+        | Failure::Exec(_)
+        | Failure::Record(_)
+        | Failure::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Failure::Stopping | Failure::TooManyAttached(_) | Failure::TooManyExecs(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -221,10 +221,7 @@ pub(crate) async fn remove(api: &Arc<Api>, reference: &str, params: &Params) -> 
         .actions
         .with_images(move |images| images.remove(&name, force, |id| used.contains(id)))
         .await?;
-    let items: Vec<ImageDeleteItem> = removed
-        .into_iter()
-        .map(|removed| item(api, removed))
-        .collect();
+    let items: Vec<ImageDeleteItem> = removed.into_iter().map(|removed| item(api, removed)).collect();
     json(StatusCode::OK, &items)
 }
 

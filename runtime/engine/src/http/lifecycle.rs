@@ -63,15 +63,13 @@ pub(crate) async fn restart(api: &Arc<Api>, id: &str, params: &Params) -> Answer
 pub(crate) async fn kill(api: &Arc<Api>, id: &str, params: &Params) -> Answer {
     const SIGKILL: i32 = 9;
     let signal = signal(params)?.unwrap_or(SIGKILL);
-    change(api, id, Change::Kill { signal })
-        .await
-        .map_err(|failure| {
-            if matches!(failure, Failure::NoSuchContainer(_)) {
-                Failure::KillNobody(id.to_owned())
-            } else {
-                failure
-            }
-        })
+    change(api, id, Change::Kill { signal }).await.map_err(|failure| {
+        if matches!(failure, Failure::NoSuchContainer(_)) {
+            Failure::KillNobody(id.to_owned())
+        } else {
+            failure
+        }
+    })
 }
 
 pub(crate) async fn rename(api: &Arc<Api>, id: &str, params: &Params) -> Answer {

@@ -174,11 +174,7 @@ fn a_failed_launch_leaves_it_startable_unless_it_is_to_be_removed() {
     check(&mut life, Input::Start(2), &[Effect::Launch]);
     let mut life = Life::idle(true);
     life.step(Input::Start(1));
-    check(
-        &mut life,
-        Input::LaunchFailed,
-        &[Effect::Erase],
-    );
+    check(&mut life, Input::LaunchFailed, &[Effect::Erase]);
     check(
         &mut life,
         Input::Erased,

@@ -117,16 +117,17 @@ impl Keeper {
         processes: Option<OwnedFd>,
     ) -> Result<Container, Failure> {
         let failed = |doing: Doing| move |errno: Errno| keeper_failed(doing, errno);
-        let log = plan.log_path.as_deref().map(|path| LogFile::open(path, plan.log_limit));
-        let log = log.transpose().map_err(|errno| keeper_failed(Doing::Log, errno))?;
+        let log = plan
+            .log_path
+            .as_deref()
+            .map(|path| LogFile::open(path, plan.log_limit));
+        let log = log
+            .transpose()
+            .map_err(|errno| keeper_failed(Doing::Log, errno))?;
         let has_terminal = plan.has_terminal();
         let Streams { ours, theirs } = streams(plan.stdin, has_terminal).map_err(failed(Doing::Streams))?;
         let (report, said) = report_socket().map_err(failed(Doing::Streams))?;
-        let born_in = plan.born_in.as_ref().map(|path| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty())
-        });
-        let born_in = born_in.transpose().map_err(failed(Doing::BirthCgroup))?;
+        let born_in = birth_cgroup(plan).map_err(failed(Doing::BirthCgroup))?;
         let [stdin, stdout, stderr] = theirs;
         let namespaces = namespaces(plan);
         let launch = Launch {
@@ -499,4 +500,11 @@ fn watch(poller: &mut Poller, fd: OwnedFd, source: Source) -> Result<Watched, Er
         fd,
         token: Some(token),
     })
+}
+
+/// The cgroup that the process is to be born in, if the plan names one.
+fn birth_cgroup(plan: &Plan) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path| rustix::fs::open(path, flags, Mode::empty());
+    plan.born_in.as_ref().map(open).transpose()
 }

@@ -42,7 +42,13 @@ pub fn join(namespace: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Networ
     let hairpin = bridged_packets_are_translated()?;
     let joined = in_namespace(namespace, || {
         let mut inside = Socket::open(Family::Route).map_err(failed())?;
-        plug(&mut host, &mut inside, endpoint, (bridge, hairpin), (namespace, false))
+        plug(
+            &mut host,
+            &mut inside,
+            endpoint,
+            (bridge, hairpin),
+            (namespace, false),
+        )
     });
     joined.inspect_err(|_| {
         // What it came to is of no use; that it may not be there at all is no further error.

@@ -172,7 +172,9 @@ impl Place {
             return Ok(());
         }
         if self.keep_files {
-            return Err(Problem::Refused("is a directory that would take the place of a file"));
+            return Err(Problem::Refused(
+                "is a directory that would take the place of a file",
+            ));
         }
         unlinkat(self.here(), name, AtFlags::empty())?;
         mkdirat(self.here(), name, mode)?;

@@ -20,7 +20,12 @@ pub(crate) struct Table {
 
 static X86_64: LazyLock<[Table; 2]> = LazyLock::new(|| {
     [
-        Table::read(0xc000_003e, &["SCMP_ARCH_X86_64"], &["amd64"], include_str!("x86_64.txt")),
+        Table::read(
+            0xc000_003e,
+            &["SCMP_ARCH_X86_64"],
+            &["amd64"],
+            include_str!("x86_64.txt"),
+        ),
         Table::read(
             0x4000_0003,
             &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
@@ -32,7 +37,12 @@ static X86_64: LazyLock<[Table; 2]> = LazyLock::new(|| {
 
 static AARCH64: LazyLock<[Table; 2]> = LazyLock::new(|| {
     [
-        Table::read(0xc000_00b7, &["SCMP_ARCH_AARCH64"], &["arm64"], include_str!("aarch64.txt")),
+        Table::read(
+            0xc000_00b7,
+            &["SCMP_ARCH_AARCH64"],
+            &["arm64"],
+            include_str!("aarch64.txt"),
+        ),
         Table::read(
             0x4000_0028,
             &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],

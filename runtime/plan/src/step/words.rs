@@ -71,7 +71,10 @@ impl Display for StageStep {
                 namespace,
                 with: Some(id),
             } => write!(formatter, "join the {namespace} of container {id}"),
-            Self::Share { namespace, with: None } => write!(formatter, "keep the {namespace} of the host"),
+            Self::Share {
+                namespace,
+                with: None,
+            } => write!(formatter, "keep the {namespace} of the host"),
             Self::SharedMemory => formatter.write_str("mount the shared memory of the container"),
             Self::EnterNetwork => formatter.write_str("enter the network namespace"),
             Self::JoinCgroup { tasks } => write!(formatter, "join cgroup {}", tasks.display()),

@@ -1,8 +1,8 @@
 //! Who is in the cluster: the question of one who is about to join it, and the answer.
 
+use crate::peers::Cluster;
 use crate::peers::frame::{self, FrameError, Kind, Reason, Refuse, VERSIONS};
 use crate::peers::listener::{self, CallError};
-use crate::peers::Cluster;
 use crate::peers::sender::LinkError;
 use crate::peers::wire::{self, Wire};
 use crate::tls::Tls;

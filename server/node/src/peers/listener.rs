@@ -239,12 +239,7 @@ pub(crate) fn message(cluster: &Cluster, from: u64, payload: &[u8]) -> Result<Me
 }
 
 /// Takes messages, for as long as they come.
-async fn receive(
-    mut socket: Wire,
-    port: &Port,
-    from: u64,
-    share: &Arc<Semaphore>,
-) -> Result<(), CallError> {
+async fn receive(mut socket: Wire, port: &Port, from: u64, share: &Arc<Semaphore>) -> Result<(), CallError> {
     let cluster = &port.cluster;
     let mut payload = Vec::new();
     let mut pong = Vec::new();

@@ -136,11 +136,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Connects to the first of a member's URLs that answers, and is let in.
-pub(crate) async fn connect(
-    cluster: &Arc<Cluster>,
-    link: &Link,
-    stream: Stream,
-) -> Result<Wire, LinkError> {
+pub(crate) async fn connect(cluster: &Arc<Cluster>, link: &Link, stream: Stream) -> Result<Wire, LinkError> {
     let mut failure = LinkError::NoUrl;
     for url in cluster.peer_urls(link.id) {
         match Wire::connect(&url, cluster.tls.as_ref()).await {

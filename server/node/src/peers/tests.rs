@@ -36,7 +36,14 @@ fn cluster(dir: &TempDir) -> Arc<Cluster> {
         wish: Duration::ZERO,
         election_ms: 0,
     };
-    let cluster = Cluster::new(opened.founding, own, opened.acquaintances, wake, Clock::new(), patience);
+    let cluster = Cluster::new(
+        opened.founding,
+        own,
+        opened.acquaintances,
+        wake,
+        Clock::new(),
+        patience,
+    );
     cluster.roster.store(Arc::new(Roster::founding(&[1, 2, 3])));
     Arc::new(cluster)
 }
