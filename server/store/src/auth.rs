@@ -22,7 +22,7 @@ pub const MAX_AUTH_NAME_BYTES: usize = 256;
 /// The longest pattern: that of the longest key, with a slash and a star behind it; a longer one is refused.
 pub const MAX_PATTERN_BYTES: usize = MAX_KEY_BYTES + 2;
 
-/// All users and roles together, each text counted with [`TEXT_BYTES`] more. Each member holds them in memory, and a check
+/// All users and roles together, each text counted with `TEXT_BYTES` more. Each member holds them in memory, and a check
 /// may look at all patterns of a user. A change beyond is refused.
 pub const MAX_AUTH_BYTES: usize = 2 << 20;
 
