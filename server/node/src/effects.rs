@@ -2,6 +2,7 @@
 
 use crate::clock::Times;
 use crate::disk::{Disk, DiskError};
+use crate::error::Chain;
 use crate::handle::{Opening, Published, Request, Shared};
 use crate::hub::Hub;
 use crate::membership::Verdict;
@@ -297,21 +298,6 @@ impl Effects {
         {
             tracing::error!("the snapshot's thread panicked");
         }
-    }
-}
-
-/// An error with all its causes.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

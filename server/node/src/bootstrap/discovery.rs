@@ -3,7 +3,7 @@
 
 use crate::bootstrap::{MAX_FOUNDERS, member_id};
 use crate::config::{InitialCluster, InitialMember};
-use crate::error::BootstrapError;
+use crate::error::{BootstrapError, Chain};
 use crate::peers::wire::{self, Wire};
 use crate::tls::{CallTls, Outward, Refused};
 use berth_wire::etcd::Node;
@@ -33,7 +33,7 @@ enum Failure {
     Final(#[from] BootstrapError),
     #[error("cannot connect")]
     Io(#[from] std::io::Error),
-    #[error("no TLS: {}", reasons(.0))]
+    #[error("no TLS: {}", Chain(.0))]
     Tls(#[from] Refused),
     #[error("no answer in time")]
     Slow,
@@ -238,17 +238,6 @@ impl Directory {
         driver.abort();
         Ok((status, body.map_err(|_| Failure::Answer)?.to_bytes()))
     }
-}
-
-/// An error with what it comes from.
-fn reasons(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
 }
 
 /// What of an answer counts.

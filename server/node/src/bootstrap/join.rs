@@ -3,7 +3,7 @@
 use crate::bootstrap::sorted;
 use crate::config::{InitialCluster, InitialMember};
 use crate::disk::{Forming, Identity};
-use crate::error::BootstrapError;
+use crate::error::{BootstrapError, Chain};
 use crate::peers::{Told, ask};
 use crate::tls::Tls;
 use berth_replica::Member;
@@ -41,7 +41,7 @@ pub(crate) async fn join(
                     Ok(forming) => return Ok(forming),
                     Err(error) => misfit = Some(error),
                 },
-                Err(error) => silent.push(format!("{url}: {error}")),
+                Err(error) => silent.push(format!("{url}: {}", Chain(&error))),
             }
         }
         let time = if misfit.is_some() { LAG_TIME } else { ANSWER_TIME };

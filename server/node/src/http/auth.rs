@@ -107,8 +107,7 @@ pub(crate) async fn permit(
     path: &[u8],
     wanted: Wanted,
 ) -> Result<Permitted, Failure> {
-    let published = app.handle.published();
-    let who = who(app, &published, asker).await?;
+    let (published, who) = who(app, asker).await?;
     decide(published.view.auth(), who, path, wanted)
 }
 
@@ -136,14 +135,13 @@ pub(crate) async fn permit_lock(
     queue: &[u8],
     method: &Method,
 ) -> Result<(), Failure> {
-    let published = app.handle.published();
-    let auth = published.view.auth();
     let access = if *method == Method::GET {
         Access::Read
     } else {
         Access::Write
     };
-    let who = who(app, &published, asker).await?;
+    let (published, who) = who(app, asker).await?;
+    let auth = published.view.auth();
     if auth.is_enabled() && !who.may(auth, queue, access, false) {
         return Err(insufficient());
     }
@@ -152,11 +150,9 @@ pub(crate) async fn permit_lock(
 
 /// Lets only those pass who have the role of root, while credentials count.
 pub(crate) async fn require_root(app: &App, asker: Asker<'_>) -> Result<(), Failure> {
-    let published = app.handle.published();
-    if !published.view.auth().is_enabled() {
-        return Ok(());
-    }
-    match who(app, &published, asker).await? {
+    let (published, who) = who(app, asker).await?;
+    match who {
+        _ if !published.view.auth().is_enabled() => Ok(()),
         Who::User(user) if user.has(ROOT) => Ok(()),
         Who::User(_) | Who::Guest => Err(insufficient()),
     }
@@ -195,21 +191,28 @@ fn decide(auth: &Auth, who: Who, path: &[u8], wanted: Wanted) -> Result<Permitte
     Ok(Permitted { wanted, guard })
 }
 
-/// Finds out who sends a request. While credentials do not count, everybody is a guest.
-async fn who(app: &App, published: &Published, asker: Asker<'_>) -> Result<Who, Failure> {
+/// Finds out who sends a request, and the state by which that is judged. While credentials do not count, everybody is a
+/// guest. The check of a password may have to wait: what counts is the state behind it.
+async fn who(app: &App, asker: Asker<'_>) -> Result<(Arc<Published>, Who), Failure> {
+    let published = app.handle.published();
     let auth = published.view.auth();
     if !auth.is_enabled() {
-        return Ok(Who::Guest);
+        return Ok((published, Who::Guest));
     }
     match basic::read(asker.headers) {
-        Shown::Nothing => Ok(by_certificate(auth, asker.certified)),
+        Shown::Nothing => {
+            let who = by_certificate(auth, asker.certified);
+            Ok((published, who))
+        }
         Shown::Malformed => Err(insufficient()),
         Shown::Pair { name, password } => {
-            let user = str::from_utf8(&name).ok().and_then(|name| auth.user(name));
-            let hash = user.map(|user| user.hash.as_str());
-            let proved = app.passwords.check(&name, &password, hash).await?;
-            match user {
-                Some(user) if proved => Ok(Who::User(Arc::clone(user))),
+            let hash = named(auth, &name).map(|user| user.hash.clone());
+            drop(published);
+            let proved = app.passwords.check(&name, &password, hash.as_deref()).await?;
+            let published = app.handle.published();
+            let user = named(published.view.auth(), &name).filter(|user| hash.as_ref() == Some(&user.hash));
+            match user.map(Arc::clone) {
+                Some(user) if proved => Ok((published, Who::User(user))),
                 Some(_) | None => {
                     tracing::debug!(user = ?String::from_utf8_lossy(&name), "wrong user or password");
                     Err(insufficient())
@@ -217,6 +220,10 @@ async fn who(app: &App, published: &Published, asker: Asker<'_>) -> Result<Who, 
             }
         }
     }
+}
+
+fn named<'a>(auth: &'a Auth, name: &[u8]) -> Option<&'a Arc<User>> {
+    auth.user(str::from_utf8(name).ok()?)
 }
 
 /// As in etcd 3.4, a certificate whose name is no user's is as good as none.

@@ -172,14 +172,16 @@ impl<S: Socket> Connection<'_, S> {
                 if ahead.len() < length {
                     return Found::Part(true);
                 }
-                match app.handle.reserve(head.body) {
+                // What has no body has nothing to account for.
+                let reserved = (head.body > 0).then(|| app.handle.reserve(head.body));
+                match reserved.transpose() {
                     Ok(reserved) => {
                         let body = &ahead[head.length..length];
                         let permitted = wanted(&head, key, body).and_then(|wanted| {
                             let name = self.io.pace.client_name();
                             auth::permit_bare(app, name.map(|name| &**name), key, wanted)
                         });
-                        (permitted, Some(reserved), length)
+                        (permitted, reserved, length)
                     }
                     Err(refusal) => (Err(refusal.into()), None, length),
                 }

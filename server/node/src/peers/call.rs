@@ -25,7 +25,8 @@ pub(crate) async fn ask(cluster: &Arc<Cluster>, leader: u64, wish: &Wish, time: 
     let mut socket = match sender::connect(cluster, &link, Stream::Wish).await {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::debug!(member = leader, %error, "the leader cannot be asked");
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(member = leader, error, "the leader cannot be asked");
             return Verdict::Again;
         }
     };

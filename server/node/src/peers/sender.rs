@@ -1,5 +1,6 @@
 //! One connection to another member that messages are sent on: made, fed, watched, and made again when it breaks.
 
+use crate::error::Chain;
 use crate::peers::frame::{self, Accept, FrameError, Kind, Reason, Refuse, Stream, VERSIONS};
 use crate::peers::wire::{self, Wire};
 use crate::peers::{Cluster, Link, Outgoing, locked};
@@ -86,7 +87,7 @@ pub(crate) async fn run(
                     cluster.inbox.push(Input::ToldRemoved { by: link.id }, None);
                 }
                 link.lost.store(true, Ordering::Relaxed);
-                link.tell(&chained(&error));
+                link.tell(&Chain(&error).to_string());
             }
         }
         if discard(&link, &mut queue, jittered(pause)).await.is_err() {
@@ -94,18 +95,6 @@ pub(crate) async fn run(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// An error with what it came from.
-fn chained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// The queue is closed: nobody sends there any more.

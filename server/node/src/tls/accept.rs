@@ -65,7 +65,7 @@ pub(crate) enum Refused {
     #[error("its certificate is not for {0}, where it calls from")]
     Elsewhere(IpAddr),
     /// There is nothing to tell right members by.
-    #[error("its URL is https, but this member has no --peer-cert-file")]
+    #[error("its URL is https, but there is no --peer-trusted-ca-file to know it by")]
     NoAuthority,
     /// There is nothing to tell right servers by.
     #[error("this system has no list of trusted authorities, and no file was named")]

@@ -14,10 +14,12 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 /// Names another list of authorities than the system's, as for OpenSSL, Go and the commands.
 const AUTHORITIES_VARIABLE: &str = "SSL_CERT_FILE";
-/// Where systems keep their list: Debian, Fedora, Alpine.
-const SYSTEM_AUTHORITIES: [&str; 3] = [
+/// Where systems keep their list; the commands look there, too.
+const SYSTEM_AUTHORITIES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
 

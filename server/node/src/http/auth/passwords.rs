@@ -9,8 +9,8 @@ use crate::http::error::Failure;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// bcrypt's cost: that of etcd, 2^10 rounds.
 const COST: u32 = 10;
@@ -32,9 +32,13 @@ pub(crate) struct Passwords {
     /// Without it nobody can tell passwords from the fingerprints that are remembered. None, and nothing is remembered.
     secret: Option<[u8; 32]>,
     remembered: Mutex<Remembered>,
-    hashers: Semaphore,
-    places: Semaphore,
+    hashers: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
+
+/// What a hash takes. It goes to the thread that hashes: a client that leaves does not end the hash, and must not make room
+/// for another one before its end.
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 #[derive(Default)]
 struct Remembered {
@@ -62,16 +66,15 @@ impl Passwords {
         Passwords {
             secret,
             remembered: Mutex::default(),
-            hashers: Semaphore::new((processors / 2).max(1)),
-            places: Semaphore::new(MAX_WAITING),
+            hashers: Arc::new(Semaphore::new((processors / 2).max(1))),
+            places: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
 
     /// The hash of a new password, which must not be longer than [`MAX_PASSWORD_BYTES`].
     pub(crate) async fn hash(&self, password: String) -> Result<String, Failure> {
-        let _place = self.place()?;
-        let _hasher = self.hasher().await?;
-        let hash = blocking(move || bcrypt::hash(cut(password.as_bytes()), COST)).await?;
+        let turn = self.turn().await?;
+        let hash = blocking(turn, move || bcrypt::hash(cut(password.as_bytes()), COST)).await?;
         // Without random bytes there is no salt.
         hash.map_err(|_| Failure::Refused(Refusal::Stopped))
     }
@@ -90,13 +93,12 @@ impl Passwords {
         let compared = hash.unwrap_or(NOBODY).to_owned();
         let short = password.len() <= MAX_PASSWORD_BYTES;
         let shown = cut(password).to_vec();
-        let _place = self.place()?;
-        let _hasher = self.hasher().await?;
+        let turn = self.turn().await?;
         // Another request with the same pair may have been first.
         if print.is_some_and(|print| self.remembers(&print)) {
             return Ok(true);
         }
-        let right = blocking(move || bcrypt::verify(shown, &compared).unwrap_or(false)).await?;
+        let right = blocking(turn, move || bcrypt::verify(shown, &compared).unwrap_or(false)).await?;
         let right = right && short && hash.is_some();
         if let Some(print) = print.filter(|_| right) {
             self.remembered().add(print);
@@ -104,14 +106,13 @@ impl Passwords {
         Ok(right)
     }
 
-    fn place(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let place = self.places.try_acquire();
-        place.map_err(|_| Failure::Refused(Refusal::Overloaded))
-    }
-
-    async fn hasher(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let hasher = self.hashers.acquire().await;
-        hasher.map_err(|_| Failure::Refused(Refusal::Stopped))
+    /// A place among those that wait, and then a hasher.
+    async fn turn(&self) -> Result<Turn, Failure> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| Failure::Refused(Refusal::Overloaded))?;
+        let hasher = Arc::clone(&self.hashers).acquire_owned().await;
+        let hasher = hasher.map_err(|_| Failure::Refused(Refusal::Stopped))?;
+        Ok((place, hasher))
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
@@ -152,7 +153,15 @@ fn cut(password: &[u8]) -> &[u8] {
     &password[..password.len().min(MAX_PASSWORD_BYTES)]
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
+async fn blocking<T: Send + 'static>(
+    turn: Turn,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    })
+    .await;
     done.map_err(|_| Failure::Refused(Refusal::Stopped))
 }
